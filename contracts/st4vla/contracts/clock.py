@@ -1,0 +1,61 @@
+"""Integer monotonic time, and the offset between two machines' clocks.
+
+Every time in this project is an ``int`` of nanoseconds on some machine's monotonic clock. Two machines' clocks share
+neither origin nor rate, so an offset is estimated from round trips and carried; it is never assumed to be zero.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass
+
+NS_PER_MS = 1_000_000
+NS_PER_S = 1_000_000_000
+
+
+def monotonic_ns() -> int:
+    """Return this machine's monotonic clock in nanoseconds."""
+    return time.monotonic_ns()
+
+
+@dataclass(frozen=True)
+class ClockOffset:
+    """What must be added to local time to get the peer's time.
+
+    Attributes:
+        offset_ns: peer_ns - local_ns.
+        error_bound_ns: Half the round trip of the sample behind it: the true offset lies within this bound as long as
+            neither clock steps, however asymmetric the way.
+    """
+
+    offset_ns: int
+    error_bound_ns: int
+
+
+class ClockOffsetEstimator:
+    """Estimate the offset to a peer's clock from request and reply times (RFC 5905, section 8).
+
+    Keeps the last `window` samples and believes the one with the shortest round trip, whose bound is the tightest.
+    """
+
+    def __init__(self, window: int = 64) -> None:
+        self._samples: deque[ClockOffset] = deque(maxlen=window)
+
+    def add(self, *, sent_ns: int, peer_received_ns: int, peer_replied_ns: int, received_ns: int) -> None:
+        """Add one exchange: two times on the local clock, two on the peer's.
+
+        Raises:
+            ValueError: A reply that arrives before its request, which no clock pair can produce.
+        """
+        round_trip_ns = (received_ns - sent_ns) - (peer_replied_ns - peer_received_ns)
+        if received_ns < sent_ns or peer_replied_ns < peer_received_ns or round_trip_ns < 0:
+            msg = f"impossible exchange: local {sent_ns} to {received_ns}, peer {peer_received_ns} to {peer_replied_ns}"
+            raise ValueError(msg)
+        offset_ns = ((peer_received_ns - sent_ns) + (peer_replied_ns - received_ns)) // 2
+        self._samples.append(ClockOffset(offset_ns, (round_trip_ns + 1) // 2))
+
+    @property
+    def estimate(self) -> ClockOffset | None:
+        """The best estimate so far, or None before the first exchange."""
+        return min(self._samples, key=lambda sample: sample.error_bound_ns, default=None)

@@ -1,0 +1,127 @@
+"""The exception tree that every room shares.
+
+::
+
+    St4vlaError                      anything this project refuses or cannot do
+    ├── ManifestError                a JSON manifest is missing, unreadable or of another format version
+    ├── FileMissingError             a file that a manifest names is not there
+    ├── FileAlteredError             a file's bytes are not those that a manifest promises
+    ├── PromptError                  an instruction or template that cannot become a prompt
+    ├── WireError                    bytes that are not one of our messages
+    │   ├── ForeignMessageError      wrong magic: somebody else's protocol
+    │   ├── WireVersionError         ours, but of another wire version
+    │   ├── TruncatedMessageError    shorter or longer than its header says
+    │   ├── ChecksumError            the CRC does not match
+    │   └── MalformedMessageError    a field holds a value it may not hold
+    ├── ObservationError             a valid message that does not fit the bundle being served
+    ├── EngineError                  an engine that cannot be built, loaded or run
+    │   ├── BackendUnavailableError  the engine library is not installed or has no device
+    │   ├── EngineInputError         feeds that do not fit the engine's inputs
+    │   ├── FingerprintMismatchError engines that were compiled on another device or compiler
+    │   └── ParityError              outputs that differ from the bundle's golden outputs
+    ├── UnsafeOutputError            a policy output that may not reach a robot (NaN, infinity)
+    ├── TransportError               a socket that cannot be opened or a peer that does not answer
+    │   ├── PortInUseError
+    │   └── ServerUnreachableError
+    ├── SourceError                  a camera, video or image folder that cannot be read
+    ├── MissingExtraError            an optional dependency that this command needs
+    └── UsageError                   a command line that asks for something impossible
+
+Messages say the value, what is allowed, and what to do.
+"""
+
+
+class St4vlaError(Exception):
+    """Base of every error this project raises on purpose."""
+
+
+class ManifestError(St4vlaError):
+    """A manifest is missing, unreadable, or of a format version this build does not read."""
+
+
+class FileMissingError(St4vlaError):
+    """A file that a manifest names is not there."""
+
+
+class FileAlteredError(St4vlaError):
+    """A file's size or SHA-256 is not the one its manifest promises."""
+
+
+class PromptError(St4vlaError):
+    """An instruction or a template that cannot become a prompt."""
+
+
+class WireError(St4vlaError):
+    """Bytes that are not one of our messages."""
+
+
+class ForeignMessageError(WireError):
+    """The first four bytes are not our magic."""
+
+
+class WireVersionError(WireError):
+    """The message is ours, but of a wire version this build does not speak."""
+
+
+class TruncatedMessageError(WireError):
+    """The message is shorter or longer than its header says."""
+
+
+class ChecksumError(WireError):
+    """The CRC-32C in the header is not that of the bytes."""
+
+
+class MalformedMessageError(WireError):
+    """A field holds a value that it may not hold."""
+
+
+class ObservationError(St4vlaError):
+    """A valid observation that does not fit the bundle being served."""
+
+
+class EngineError(St4vlaError):
+    """An engine cannot be built, loaded or run."""
+
+
+class BackendUnavailableError(EngineError):
+    """The engine library is not installed, or finds no device."""
+
+
+class EngineInputError(EngineError):
+    """Feeds do not fit the engine's inputs."""
+
+
+class FingerprintMismatchError(EngineError):
+    """Engines were compiled on another device, compiler or driver."""
+
+
+class ParityError(EngineError):
+    """Outputs differ from the bundle's golden outputs by more than the bound."""
+
+
+class UnsafeOutputError(St4vlaError):
+    """A policy output holds NaN or infinity and may not reach a robot."""
+
+
+class TransportError(St4vlaError):
+    """A socket cannot be opened, or a peer does not answer."""
+
+
+class PortInUseError(TransportError):
+    """Another process listens on the address."""
+
+
+class ServerUnreachableError(TransportError):
+    """No answer from a server within the time given."""
+
+
+class SourceError(St4vlaError):
+    """A camera, video file or image folder cannot be read."""
+
+
+class MissingExtraError(St4vlaError):
+    """An optional dependency that this command needs is not installed."""
+
+
+class UsageError(St4vlaError):
+    """A command line asks for something impossible."""
