@@ -60,7 +60,8 @@ def check_feeds(
     missing = [name for name in expected if name not in feeds]
     surplus = [name for name in feeds if name not in expected]
     if missing or surplus:
-        msg = f"engine {engine_name!r} takes {', '.join(expected)}; missing: {missing or 'none'}, unknown: {surplus or 'none'}"
+        takes = ", ".join(expected)
+        msg = f"engine {engine_name!r} takes {takes}; missing: {missing or 'none'}, unknown: {surplus or 'none'}"
         raise EngineInputError(msg)
     sizes: dict[str, int] = {}
     for spec in specs:
@@ -74,6 +75,7 @@ def check_feeds(
         for expected_size, size in zip(spec.shape, array.shape, strict=True):
             wanted = sizes.setdefault(expected_size, size) if isinstance(expected_size, str) else expected_size
             if wanted != size:
-                msg = f"engine {engine_name!r} expects {spec}; got shape {list(array.shape)} ({expected_size} = {wanted} in this call)"
+                size_here = f"{expected_size} = {wanted} in this call"
+                msg = f"engine {engine_name!r} expects {spec}; got shape {list(array.shape)} ({size_here})"
                 raise EngineInputError(msg)
     return sizes

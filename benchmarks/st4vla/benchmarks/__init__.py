@@ -1,0 +1,1 @@
+"""Measuring: the tabletop, peers, rooflines and reports."""

@@ -1,0 +1,1 @@
+"""Types, manifests, wire format, normalisation and prompts that every room shares."""

@@ -1,0 +1,187 @@
+"""What lies in `checkpoint.json`, `bundle.json` and `engines.json`."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+
+from st4vla.contracts.action import ActionSpec, ActionStatistics
+from st4vla.contracts.files import FileEntry, read_manifest, verify_files
+from st4vla.contracts.model_config import ModelConfig, SamplerConfig
+from st4vla.contracts.prompts import PromptSpec
+from st4vla.contracts.tensor_spec import TensorSpec
+
+CHECKPOINT_FORMAT = 1
+BUNDLE_FORMAT = 1
+ENGINES_FORMAT = 1
+CHECKPOINT_MANIFEST = "checkpoint.json"
+BUNDLE_MANIFEST = "bundle.json"
+ENGINES_MANIFEST = "engines.json"
+GRAPH_NAMES = ("planner", "bridge", "sampler")
+
+
+class ViewSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A camera that the policy was trained with: its name and the pixels it sees."""
+
+    name: str
+    height: int
+    width: int
+
+
+class CheckpointManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A trained policy before export.
+
+    Attributes:
+        format_version: `CHECKPOINT_FORMAT`.
+        preset: The preset it began as.
+        seed: The seed it was initialised from.
+        model: Sizes of the networks.
+        sampler: How chunks are drawn.
+        views: Cameras in prompt order.
+        action: What its actions are.
+        statistics: Action statistics by embodiment.
+        prompt: How it is spoken to.
+        files: Everything else in the folder.
+    """
+
+    format_version: int
+    preset: str
+    seed: int
+    model: ModelConfig
+    sampler: SamplerConfig
+    views: tuple[ViewSpec, ...]
+    action: ActionSpec
+    statistics: dict[str, ActionStatistics]
+    prompt: PromptSpec
+    files: dict[str, FileEntry]
+
+
+class GraphSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One ONNX graph of a bundle."""
+
+    file: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+class BundleManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A policy as it travels to a device.
+
+    Attributes:
+        format_version: `BUNDLE_FORMAT`.
+        name: What it is called, at most 64 bytes.
+        preset: The preset of its checkpoint.
+        embodiment: Whose statistics it carries.
+        views: Cameras in prompt order.
+        action: What its actions are.
+        statistics: Ranges of its actions.
+        prompt: How it is spoken to.
+        sampler: How chunks are drawn; baked into the sampler's graph.
+        graphs: `planner`, `bridge` and `sampler`.
+        tokenizer: File of the tokenizer.
+        golden: File of the golden inputs and outputs.
+        files: Every file but the manifest.
+    """
+
+    format_version: int
+    name: str
+    preset: str
+    embodiment: str
+    views: tuple[ViewSpec, ...]
+    action: ActionSpec
+    statistics: ActionStatistics
+    prompt: PromptSpec
+    sampler: SamplerConfig
+    graphs: dict[str, GraphSpec]
+    tokenizer: str
+    golden: str
+    files: dict[str, FileEntry]
+
+    def __post_init__(self) -> None:
+        """Refuse a bundle without its three graphs, or one that names a file it does not promise."""
+        if set(self.graphs) != set(GRAPH_NAMES):
+            msg = f"a bundle has the graphs {', '.join(GRAPH_NAMES)}; this one has {', '.join(sorted(self.graphs))}"
+            raise ValueError(msg)
+        named = [self.tokenizer, self.golden, *(graph.file for graph in self.graphs.values())]
+        unknown = [name for name in named if name not in self.files]
+        if unknown:
+            msg = f"files named but not listed with a digest: {', '.join(unknown)}"
+            raise ValueError(msg)
+        if len(self.views) != self.prompt.view_count:
+            msg = f"{len(self.views)} views, but a prompt for {self.prompt.view_count}"
+            raise ValueError(msg)
+
+
+class DeviceFingerprint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What engines depend on; a difference in any of it means compiling again. Empty where it does not apply."""
+
+    machine: str
+    processor: str
+    backend: str
+    compiler: str
+    gpu: str = ""
+    compute_capability: str = ""
+    driver: str = ""
+    jetpack: str = ""
+    power_mode: str = ""
+
+    def differences(self, other: DeviceFingerprint) -> list[str]:
+        """Return one ``field: ours, theirs`` for each difference."""
+        pairs = ((name, getattr(self, name), getattr(other, name)) for name in self.__struct_fields__)
+        return [f"{name}: {ours!r} here, {theirs!r} there" for name, ours, theirs in pairs if ours != theirs]
+
+
+class Parity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How an engine's outputs compare with the bundle's golden outputs.
+
+    `max_relative` is the largest absolute difference over the largest absolute golden value.
+    """
+
+    max_absolute: float
+    max_relative: float
+    cosine: float
+
+
+class EngineEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One compiled graph, and what was measured of it on this device."""
+
+    file: str
+    precision: str
+    compile_s: float
+    parity: Parity
+    latency_ms: float
+
+
+class EnginesManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Engines compiled on one device from one bundle."""
+
+    format_version: int
+    bundle_name: str
+    bundle_digest: str
+    fingerprint: DeviceFingerprint
+    engines: dict[str, EngineEntry]
+    files: dict[str, FileEntry]
+
+
+class Bundle:
+    """A bundle on disk whose every file has been verified.
+
+    Args:
+        folder: Where `bundle.json` lies.
+
+    Raises:
+        ManifestError, FileMissingError, FileAlteredError: It is not whole.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        path = folder / BUNDLE_MANIFEST
+        self.manifest = read_manifest(path, BundleManifest, BUNDLE_FORMAT)
+        self.digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        verify_files(folder, self.manifest.files)
+
+    def path(self, name: str) -> Path:
+        """Return the path of one of its files."""
+        return self.folder / name

@@ -1,0 +1,252 @@
+"""The wire format as one table, from which the numpy layouts and the C header are both made.
+
+A message is one ZeroMQ frame: a header, then a record of fixed layout, then whatever that record counts (views,
+actions, text). Little-endian throughout. Every field sits at a multiple of its own size, so that a C struct has this
+layout without packing; `Record` refuses a table where one does not.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from st4vla.contracts.messages import MAX_JOINTS, MAX_VIEW_NAME_BYTES
+
+MAGIC = int.from_bytes(b"ST4V", "little")
+WIRE_VERSION = 1
+VIEW_ALIGNMENT = 64
+
+FLAG_ROBOT_STATE = 1
+FLAG_REPLAN = 2
+FLAG_WANTS_PLANS = 4
+
+NO_GRIPPER = -1
+
+
+class Kind(enum.IntEnum):
+    """What a message is."""
+
+    HELLO = 1
+    WELCOME = 2
+    OBSERVATION = 3
+    ACTION_CHUNK = 4
+    PLAN = 5
+    ROBOT_STATE = 6
+    ERROR = 7
+    GOODBYE = 8
+
+
+#: Type in the table -> (numpy type, C type, bytes).
+SCALARS: dict[str, tuple[str, str, int]] = {
+    "u8": ("u1", "uint8_t", 1),
+    "char": ("S", "char", 1),
+    "u16": ("<u2", "uint16_t", 2),
+    "i16": ("<i2", "int16_t", 2),
+    "u32": ("<u4", "uint32_t", 4),
+    "u64": ("<u8", "uint64_t", 8),
+    "i64": ("<i8", "int64_t", 8),
+    "f64": ("<f8", "double", 8),
+}
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of a record: name, scalar type, how many, and what it means."""
+
+    name: str
+    scalar: str
+    note: str
+    count: int = 1
+
+    @property
+    def size(self) -> int:
+        """Bytes that the field takes."""
+        return SCALARS[self.scalar][2] * self.count
+
+
+@dataclass(frozen=True)
+class Record:
+    """Fields in the order in which they lie in memory."""
+
+    name: str
+    note: str
+    fields: tuple[Field, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse a layout that a C compiler would pad."""
+        for field, offset in self.offsets:
+            size = SCALARS[field.scalar][2]
+            if offset % size:
+                msg = f"{self.name}.{field.name} lies at byte {offset}, not a multiple of its size {size}"
+                raise ValueError(msg)
+        widest = max(SCALARS[field.scalar][2] for field in self.fields)
+        if self.size % widest:
+            msg = f"{self.name} has {self.size} bytes, not a multiple of its widest field ({widest})"
+            raise ValueError(msg)
+
+    @property
+    def offsets(self) -> list[tuple[Field, int]]:
+        """Each field with its first byte."""
+        found, offset = [], 0
+        for field in self.fields:
+            found.append((field, offset))
+            offset += field.size
+        return found
+
+    @property
+    def size(self) -> int:
+        """Bytes that the record takes."""
+        return sum(field.size for field in self.fields)
+
+    @cached_property
+    def dtype(self) -> np.dtype[np.void]:
+        """The record as a numpy structured type."""
+        columns: list[tuple[str, str] | tuple[str, str, tuple[int]]] = []
+        for field in self.fields:
+            code = SCALARS[field.scalar][0]
+            if field.scalar == "char":
+                columns.append((field.name, f"S{field.count}"))
+            elif field.count == 1:
+                columns.append((field.name, code))
+            else:
+                columns.append((field.name, code, (field.count,)))
+        return np.dtype(columns)
+
+
+HEADER = Record(
+    "header",
+    "Begins every message.",
+    (
+        Field("magic", "u32", "ST4V"),
+        Field("version", "u16", "wire version"),
+        Field("kind", "u16", "one of the kinds"),
+        Field("payload_bytes", "u32", "bytes after the header"),
+        Field("crc32c", "u32", "CRC-32C of the whole message with this field zero"),
+        Field("sequence", "u64", "rises by one with each message of a sender"),
+        Field("sent_ns", "i64", "sender's monotonic clock at sending"),
+    ),
+)
+
+OBSERVATION = Record(
+    "observation",
+    "Then, if its flag is set, a robot_state; then view_count views; then the instruction; then the views' bytes, "
+    "each at a multiple of 64.",
+    (
+        Field("seed", "u64", "seeds the sampler's noise"),
+        Field("deadline_ns", "i64", "how long after sent_ns an answer is of use; 0: no deadline"),
+        Field("instruction_bytes", "u32", "length of the instruction"),
+        Field("flags", "u32", "robot state, replan, wants plans"),
+        Field("instruction_encoding", "u16", "1: UTF-8"),
+        Field("view_count", "u16", "1 to 8"),
+        Field("reserved", "u32", "0"),
+    ),
+)
+
+VIEW = Record(
+    "view",
+    "One camera's picture within an observation.",
+    (
+        Field("capture_ns", "i64", "sender's monotonic clock at capture"),
+        Field("offset", "u32", "first byte of the picture, counted from the message's first byte"),
+        Field("bytes", "u32", "length of the picture"),
+        Field("height", "u16", "pixels"),
+        Field("width", "u16", "pixels"),
+        Field("encoding", "u16", "1: RGB, 8 bits a channel, row-major; 2: JPEG"),
+        Field("reserved", "u16", "0"),
+        Field("name", "char", "ASCII, padded with zeros", MAX_VIEW_NAME_BYTES),
+    ),
+)
+
+ROBOT_STATE = Record(
+    "robot_state",
+    "What the arm measures of itself.",
+    (
+        Field("capture_ns", "i64", "sender's monotonic clock at measurement"),
+        Field("joint_count", "u32", "entries in use of the joint arrays"),
+        Field("reserved", "u32", "0"),
+        Field("joint_positions_rad", "f64", "radians", MAX_JOINTS),
+        Field("joint_velocities_rad_s", "f64", "radians per second", MAX_JOINTS),
+        Field("base_T_ee", "f64", "row-major 4 x 4, metres", 16),
+        Field("gripper_width_m", "f64", "metres"),
+    ),
+)
+
+ACTION_CHUNK = Record(
+    "action_chunk",
+    "Then horizon * action_dim float32, row-major.",
+    (
+        Field("chunk_id", "u64", "rises by one with each chunk of the server"),
+        Field("observation_sequence", "u64", "the observation behind the chunk"),
+        Field("observation_sent_ns", "i64", "its sent_ns, echoed"),
+        Field("frame_capture_ns", "i64", "capture time of its oldest view, client's clock"),
+        Field("plan_id", "u64", "the plan behind the chunk"),
+        Field("plan_capture_ns", "i64", "capture time of that plan's oldest view, client's clock"),
+        Field("seed", "u64", "the seed that was used"),
+        Field("received_ns", "i64", "server's clock when the observation arrived"),
+        Field("inference_ns", "i64", "how long System 1 took"),
+        Field("period_ns", "i64", "time between two actions"),
+        Field("frames_superseded", "u64", "frames of this client that a newer one replaced unseen"),
+        Field("horizon", "u16", "T, actions"),
+        Field("action_dim", "u16", "A, numbers in an action"),
+        Field("gripper_index", "i16", "the gripper's dimension; -1: none"),
+        Field("representation", "u16", "1: end-effector delta; 2: joint delta; 3: joint position"),
+    ),
+)
+
+PLAN = Record(
+    "plan",
+    "Notice that System 2 has finished a plan.",
+    (
+        Field("plan_id", "u64", "rises by one with each plan of the server"),
+        Field("observation_sequence", "u64", "the observation it was made from"),
+        Field("frame_capture_ns", "i64", "capture time of its oldest view, client's clock"),
+        Field("inference_ns", "i64", "how long System 2 took"),
+        Field("token_count", "u32", "prompt length, image tokens included"),
+        Field("reason", "u16", "1: first; 2: instruction; 3: period; 4: request; 5: change"),
+        Field("reserved", "u16", "0"),
+    ),
+)
+
+WELCOME = Record(
+    "welcome",
+    "What a server wants and gives; then view_count welcome_views.",
+    (
+        Field("period_ns", "i64", "time between two actions of a chunk"),
+        Field("horizon", "u16", "T, actions in a chunk"),
+        Field("action_dim", "u16", "A, numbers in an action"),
+        Field("gripper_index", "i16", "the gripper's dimension; -1: none"),
+        Field("representation", "u16", "1: end-effector delta; 2: joint delta; 3: joint position"),
+        Field("view_count", "u16", "1 to 8"),
+        Field("ready", "u16", "0: still warming up"),
+        Field("reserved", "u32", "0"),
+        Field("bundle_digest", "u8", "SHA-256 of the bundle's manifest", 32),
+        Field("bundle_name", "char", "UTF-8, padded with zeros", 64),
+    ),
+)
+
+WELCOME_VIEW = Record(
+    "welcome_view",
+    "A view that the server wants.",
+    (
+        Field("height", "u16", "pixels"),
+        Field("width", "u16", "pixels"),
+        Field("reserved", "u32", "0"),
+        Field("name", "char", "ASCII, padded with zeros", MAX_VIEW_NAME_BYTES),
+    ),
+)
+
+ERROR = Record(
+    "error",
+    "Why a message was refused; then message_bytes of UTF-8.",
+    (
+        Field("observation_sequence", "u64", "the message it answers; 0: it could not be read"),
+        Field("message_bytes", "u32", "length of the text"),
+        Field("code", "u16", "one of the error codes"),
+        Field("reserved", "u16", "0"),
+    ),
+)
+
+RECORDS = (HEADER, OBSERVATION, VIEW, ROBOT_STATE, ACTION_CHUNK, PLAN, WELCOME, WELCOME_VIEW, ERROR)

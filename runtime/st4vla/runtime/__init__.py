@@ -1,0 +1,1 @@
+"""What runs on the robot's computer: engines, scheduler, server, safety and telemetry."""

@@ -1,0 +1,1 @@
+"""The runtime's part of the `st4vla` command line."""

@@ -1,0 +1,1 @@
+"""Compiled graphs behind one small protocol, and the back ends that make them."""
