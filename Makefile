@@ -5,10 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # apt needs root; where it is missing, the packages are named so that an administrator can install them.
-APT_PACKAGES := libegl1 libosmesa6
+APT_PACKAGES := cmake libegl1 libosmesa6
 ROBOSUITE := robosuite==1.5.2
 
-.PHONY: help test test-all lint clean
+.PHONY: help test test-all ctest lint clean
 
 help:
 	@echo "make test      set up, lint and run the tests"
@@ -37,10 +37,16 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint
+# The C and C++ side against the same golden bytes.
+ctest: $(VENV)/.system-packages
+	cmake -S . -B build -DCMAKE_BUILD_TYPE=Release >/dev/null
+	cmake --build build --parallel 2
+	ctest --test-dir build --output-on-failure
+
+test: lint ctest
 	$(BIN)/pytest
 
-test-all: lint
+test-all: lint ctest
 	$(BIN)/pytest -m "not gpu and not jetson"
 
 clean:

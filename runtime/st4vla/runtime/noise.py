@@ -12,4 +12,5 @@ def seeded_noise(seed: int, horizon: int, action_dim: int) -> npt.NDArray[np.flo
     Philox is counter-based: the stream of a seed needs no state of an earlier call. Seeds are 0 to 2**64 - 1.
     """
     generator = np.random.Generator(np.random.Philox(key=seed))
-    return generator.standard_normal((1, horizon, action_dim), np.float32)
+    noise: npt.NDArray[np.float32] = generator.standard_normal((1, horizon, action_dim), np.float32)
+    return noise

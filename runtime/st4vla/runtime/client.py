@@ -1,0 +1,118 @@
+"""A client of the server, for a control loop that never waits."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from types import TracebackType
+
+import zmq
+from typing_extensions import Self
+
+from st4vla.contracts.clock import ClockOffset, ClockOffsetEstimator, monotonic_ns
+from st4vla.contracts.errors import ServerUnreachableError, TransportError
+from st4vla.contracts.messages import ActionChunk, Goodbye, Hello, Message, Observation, Welcome
+from st4vla.contracts.wire import decode, encode
+
+
+class Client:
+    """Send observations and collect what comes back, both without blocking.
+
+    Args:
+        endpoint: ZeroMQ address of the server, for example ``tcp://127.0.0.1:5555``.
+
+    Raises:
+        TransportError: The address cannot be understood.
+    """
+
+    def __init__(self, endpoint: str) -> None:
+        self.endpoint = endpoint
+        self._clock = ClockOffsetEstimator()
+        self._sequence = itertools.count(1)
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.DEALER)
+        self._socket.setsockopt(zmq.LINGER, 100)
+        # One message waits at most: while a server is away, frames are dropped here instead of growing stale.
+        self._socket.setsockopt(zmq.SNDHWM, 1)
+        self._socket.setsockopt(zmq.RCVHWM, 16)
+        try:
+            self._socket.connect(endpoint)
+        except zmq.ZMQError as error:
+            self._context.destroy(linger=0)
+            msg = f"cannot connect to {endpoint!r}: {error}; an address looks like tcp://127.0.0.1:5555"
+            raise TransportError(msg) from error
+
+    def hello(self, timeout_s: float = 5.0) -> Welcome:
+        """Ask what is served, again and again until an answer comes.
+
+        Raises:
+            ServerUnreachableError: None came in time.
+        """
+        deadline = time.monotonic() + timeout_s
+        while (left_s := deadline - time.monotonic()) > 0:
+            with suppress(zmq.Again):
+                self._socket.send(encode(Hello(next(self._sequence))), zmq.NOBLOCK)
+            if self._socket.poll(int(min(left_s, 0.25) * 1000) + 1):
+                for message in self.receive():
+                    if isinstance(message, Welcome):
+                        return message
+        msg = f"no server answered at {self.endpoint} within {timeout_s:g} s; start one with `st4vla serve BUNDLE`"
+        raise ServerUnreachableError(msg)
+
+    def send(self, observation: Observation) -> bool:
+        """Send an observation with a sequence of this client's; False when the socket is full and it was dropped."""
+        try:
+            self._socket.send(encode(observation), zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
+
+    def next_sequence(self) -> int:
+        """Return the sequence of the next message."""
+        return next(self._sequence)
+
+    def receive(self, timeout_s: float = 0.0) -> Iterator[Message]:
+        """Yield the messages that have arrived, waiting up to `timeout_s` for the first.
+
+        Raises:
+            WireError: The server sent what cannot be decoded.
+        """
+        if not self._socket.poll(round(timeout_s * 1000)):
+            return
+        while True:
+            try:
+                frame = self._socket.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            message = decode(frame)
+            if isinstance(message, ActionChunk):
+                self._clock.add(
+                    sent_ns=message.observation_sent_ns,
+                    peer_received_ns=message.received_ns,
+                    peer_replied_ns=message.sent_ns,
+                    received_ns=monotonic_ns(),
+                )
+            yield message
+
+    @property
+    def clock_offset(self) -> ClockOffset | None:
+        """What to add to this machine's clock to get the server's, or None before the first chunk."""
+        return self._clock.estimate
+
+    def close(self) -> None:
+        """Tell the server that this client leaves, and close the socket."""
+        with suppress(zmq.Again):
+            self._socket.send(encode(replace(Goodbye(), sequence=next(self._sequence))), zmq.NOBLOCK)
+        self._socket.close()
+        self._context.term()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

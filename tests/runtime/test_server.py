@@ -1,0 +1,202 @@
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import zmq
+
+from st4vla.contracts.clock import monotonic_ns
+from st4vla.contracts.errors import PortInUseError, PromptError, ServerUnreachableError, TransportError
+from st4vla.contracts.messages import ActionChunk, ErrorCode, ErrorReply, Message, Observation, Plan, PlanReason, View
+from st4vla.contracts.wire import decode, encode
+from st4vla.runtime.client import Client
+from st4vla.runtime.noise import seeded_noise
+from st4vla.runtime.policy import NullPolicy, PlanTensors, Views
+from st4vla.runtime.server import Server
+
+SIZE = 28
+
+
+class Grumpy(NullPolicy):
+    """Refuses one instruction and returns NaN for one seed."""
+
+    def plan(self, views: Views, instruction: str) -> PlanTensors:
+        if instruction == "bad":
+            msg = "cannot be planned"
+            raise PromptError(msg)
+        return super().plan(views, instruction)
+
+    def act(self, views: Views, plan: PlanTensors, seed: int) -> np.ndarray:
+        actions = super().act(views, plan, seed)
+        if seed == 13:
+            actions[2, 1] = np.nan
+        return actions
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    running = Server(Grumpy(image_size=SIZE), "tcp://127.0.0.1:*", max_clients=2)
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[Client]:
+    with Client(server.endpoint) as connected:
+        yield connected
+
+
+def observation(
+    client: Client, size: int = SIZE, names: tuple[str, ...] = ("agentview", "wrist"), **fields: object
+) -> Observation:
+    pixels = np.zeros((size, size, 3), np.uint8)
+    views = tuple(View.from_pixels(name, pixels, monotonic_ns()) for name in names)
+    return Observation(client.next_sequence(), views, **({"instruction": "lift"} | fields))  # type: ignore[arg-type]
+
+
+def await_message(client: Client, wanted: Callable[[Message], bool], timeout_s: float = 5.0) -> Message:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        for message in client.receive(0.05):
+            if wanted(message):
+                return message
+    pytest.fail("the message did not come")
+
+
+def is_chunk(message: Message) -> bool:
+    return isinstance(message, ActionChunk)
+
+
+def is_error(message: Message) -> bool:
+    return isinstance(message, ErrorReply)
+
+
+def test_an_observation_is_answered_with_a_chunk_that_knows_its_age(client: Client) -> None:
+    welcome = client.hello()
+    assert [(view.name, view.height) for view in welcome.views] == [("agentview", SIZE), ("wrist", SIZE)]
+    sent = observation(client, seed=5, wants_plans=True)
+    assert client.send(sent)
+    plan = await_message(client, lambda message: isinstance(message, Plan))
+    assert isinstance(plan, Plan)
+    assert plan.reason is PlanReason.FIRST
+    client.send(second := observation(client, seed=5))
+    chunk = await_message(client, lambda m: isinstance(m, ActionChunk) and m.observation_sequence == second.sequence)
+    assert isinstance(chunk, ActionChunk)
+    assert (chunk.frame_capture_ns, chunk.plan_capture_ns) == (second.capture_ns, sent.capture_ns)
+    assert chunk.plan_age_ns == second.capture_ns - sent.capture_ns > 0
+    np.testing.assert_array_equal(chunk.actions, seeded_noise(5, 16, 7)[0])
+    assert client.clock_offset is not None
+    assert abs(client.clock_offset.offset_ns) <= client.clock_offset.error_bound_ns
+
+
+@pytest.mark.parametrize(
+    ("size", "names", "match"),
+    [
+        (32, ("agentview", "wrist"), "'agentview' is 32 x 32 pixels; this bundle takes 28 x 28"),
+        (SIZE, ("agentview",), "this bundle takes 2"),
+        (SIZE, ("agentview", "left"), "takes 2: ['agentview', 'wrist']"),
+        (SIZE, ("wrist", "wrist"), "takes 2"),
+    ],
+)
+def test_views_that_do_not_fit_are_refused_and_the_next_ones_served(
+    client: Client, size: int, names: tuple[str, ...], match: str
+) -> None:
+    client.send(observation(client, size, names))
+    error = await_message(client, is_error)
+    assert isinstance(error, ErrorReply)
+    assert error.code is ErrorCode.OBSERVATION
+    assert match in error.message
+    client.send(observation(client))
+    await_message(client, is_chunk)
+
+
+def test_foreign_truncated_and_many_part_messages_are_refused_and_others_served(server: Server, client: Client) -> None:
+    context = zmq.Context()
+    with context.socket(zmq.DEALER) as stranger:
+        stranger.setsockopt(zmq.LINGER, 0)
+        stranger.connect(server.endpoint)
+        good = bytes(encode(observation(client)))
+        for parts, code in (
+            ([b"GET / HTTP/1.1"], ErrorCode.FOREIGN_MESSAGE),
+            ([good[:-5]], ErrorCode.TRUNCATED_MESSAGE),
+            ([good[:-1] + b"\1"], ErrorCode.CHECKSUM),
+            ([good, b"more"], ErrorCode.TRUNCATED_MESSAGE),
+            ([b""], ErrorCode.FOREIGN_MESSAGE),
+            ([bytes(encode(Plan(1, 1, 1, 1, 1, PlanReason.FIRST)))], ErrorCode.UNEXPECTED_KIND),
+        ):
+            stranger.send_multipart(parts)
+            assert stranger.poll(2000)
+            reply = decode(stranger.recv())
+            assert isinstance(reply, ErrorReply)
+            assert reply.code is code
+    context.term()
+    client.send(observation(client))
+    await_message(client, is_chunk)
+
+
+def test_nan_is_withheld_and_named(client: Client) -> None:
+    client.send(observation(client, seed=13))
+    error = await_message(client, is_error)
+    assert isinstance(error, ErrorReply)
+    assert error.code is ErrorCode.UNSAFE_OUTPUT
+    assert "nan in action 2, dimension 1" in error.message
+
+
+def test_an_instruction_that_cannot_be_planned_is_answered(client: Client) -> None:
+    client.send(observation(client, instruction="bad"))
+    error = await_message(client, is_error)
+    assert isinstance(error, ErrorReply)
+    assert error.message == "cannot be planned"
+    client.send(observation(client, instruction="good"))
+    await_message(client, is_chunk)
+
+
+def test_a_late_chunk_is_an_error_not_an_action(client: Client) -> None:
+    client.send(observation(client, deadline_ns=1))
+    error = await_message(client, is_error)
+    assert isinstance(error, ErrorReply)
+    assert error.code is ErrorCode.DEADLINE
+
+
+def test_a_client_too_many_is_told_and_gets_in_when_another_leaves(server: Server, client: Client) -> None:
+    with Client(server.endpoint) as second, Client(server.endpoint) as third:
+        for each in (client, second):
+            each.send(observation(each))
+            await_message(each, is_chunk)
+        third.send(observation(third))
+        error = await_message(third, is_error)
+        assert isinstance(error, ErrorReply)
+        assert error.code is ErrorCode.TOO_MANY_CLIENTS
+        server.scheduler.leave(next(iter(server.scheduler._sessions)))
+        third.send(observation(third))
+        await_message(third, is_chunk)
+
+
+def test_a_port_in_use_is_named(server: Server) -> None:
+    other = Server(NullPolicy(), server.endpoint)
+    with pytest.raises(PortInUseError, match="is in use by another process"):
+        other.start()
+    other.stop()
+
+
+def test_an_address_that_is_none_is_refused() -> None:
+    server = Server(NullPolicy(), "nonsense")
+    with pytest.raises(TransportError, match="an address looks like tcp"):
+        server.start()
+    server.stop()
+    with pytest.raises(TransportError, match="an address looks like tcp"):
+        Client("nonsense")
+
+
+def test_a_server_that_is_not_there_is_named_after_the_time_given() -> None:
+    with Client("tcp://127.0.0.1:1") as client, pytest.raises(ServerUnreachableError, match=r"within 0\.3 s"):
+        client.hello(0.3)
+
+
+def test_stopping_ends_every_thread(server: Server, client: Client) -> None:
+    client.hello()
+    began = time.monotonic()
+    server.stop()
+    assert time.monotonic() - began < 2
+    assert not any(thread.is_alive() for thread in server._threads)

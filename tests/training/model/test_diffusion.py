@@ -1,0 +1,148 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from st4vla.training.model.diffusion import (
+    alphas_cumprod,
+    ddim_sample,
+    diffusion_loss,
+    q_sample,
+    sampling_timesteps,
+    squared_cosine_betas,
+)
+from st4vla.training.model.diffusion_transformer import DiffusionTransformer
+from st4vla.training.model.querying_transformer import QueryingTransformer
+
+Golden = dict[str, Tensor]
+RelativeError = Callable[[Tensor, Tensor], float]
+
+
+def test_the_schedule_is_that_of_the_reference(golden: Golden, relative_error: RelativeError) -> None:
+    assert squared_cosine_betas().dtype == alphas_cumprod().dtype == torch.float64
+    assert relative_error(squared_cosine_betas(), golden["sched/betas"]) < 1e-14
+    assert relative_error(alphas_cumprod(), golden["sched/alphas_cumprod"]) < 1e-14
+
+
+@pytest.mark.parametrize("num_steps", [*range(1, 11), 12, 20])
+def test_timestep_subsets_are_those_of_the_reference(
+    golden: Golden, relative_error: RelativeError, num_steps: int
+) -> None:
+    steps = sampling_timesteps(num_steps)
+    assert list(steps) == golden[f"sched/ddim{num_steps}_map"].tolist()
+    reference = golden[f"sched/ddim{num_steps}_alphas_cumprod"]
+    assert relative_error(alphas_cumprod()[list(steps)], reference) < 1e-14
+
+
+def test_a_step_count_without_a_whole_stride_is_refused_with_those_that_have_one() -> None:
+    with pytest.raises(ValueError, match="no whole stride gives 11 steps of 100") as refusal:
+        sampling_timesteps(11)
+    assert str(refusal.value).endswith("1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 15, 17, 20, 25, 34, 50, 100")
+
+
+@pytest.mark.parametrize("num_steps", [5, 10])
+@pytest.mark.parametrize("guidance", [(1.0, "nocfg"), (1.5, "cfg1.5")])
+@torch.no_grad()
+def test_samples_are_those_of_the_reference(
+    golden: Golden,
+    diffusion_transformer: DiffusionTransformer,
+    relative_error: RelativeError,
+    num_steps: int,
+    guidance: tuple[float, str],
+) -> None:
+    guidance_scale, name = guidance
+    sample = ddim_sample(
+        diffusion_transformer, golden["in/dit_z"], golden["in/ddim_noise"], num_steps, guidance_scale=guidance_scale
+    )
+    assert relative_error(sample, golden[f"out/ddim{num_steps}_{name}"]) < 1e-5
+
+
+def test_noised_actions_are_those_of_the_reference(golden: Golden, relative_error: RelativeError) -> None:
+    x_t = q_sample(golden["in/train_actions"], golden["in/train_t"], golden["in/train_noise"])
+    assert x_t.dtype == torch.float32
+    assert relative_error(x_t, golden["out/train_x_t"]) < 1e-5
+
+
+def test_loss_and_gradients_are_those_of_the_reference(
+    golden: Golden,
+    querying_transformer: QueryingTransformer,
+    diffusion_transformer: DiffusionTransformer,
+    relative_error: RelativeError,
+) -> None:
+    condition = querying_transformer([golden["in/qformer_hidden_0"], golden["in/qformer_hidden_1"]])
+    actions, t, noise = golden["in/train_actions"], golden["in/train_t"], golden["in/train_noise"]
+    loss = diffusion_loss(diffusion_transformer, actions, t, noise, condition)
+    assert relative_error(loss.detach(), golden["out/train_loss"]) < 1e-5
+    prediction = diffusion_transformer(q_sample(actions, t, noise), t, condition)
+    assert relative_error(prediction.detach(), golden["out/train_pred"]) < 1e-5
+
+    loss.backward()
+    modules = {"grad/layer_qformer.": querying_transformer, "grad/action_model.net.": diffusion_transformer}
+    gradients = {
+        prefix + name: parameter.grad
+        for prefix, module in modules.items()
+        for name, parameter in module.named_parameters()
+        if parameter.grad is not None
+    }
+    assert gradients.keys() == {name for name in golden if name.startswith("grad/")}
+    errors = {name: relative_error(gradient, golden[name]) for name, gradient in gradients.items()}
+    assert {name: error for name, error in errors.items() if error >= 1e-5} == {}
+
+
+@pytest.mark.parametrize("guidance_scale", [1.0, 1.5])
+@torch.no_grad()
+def test_a_prefix_of_zero_weight_changes_no_bit(
+    golden: Golden, diffusion_transformer: DiffusionTransformer, guidance_scale: float
+) -> None:
+    condition, noise = golden["in/dit_z"], golden["in/ddim_noise"]
+    plain = ddim_sample(diffusion_transformer, condition, noise, 10, guidance_scale)
+    prefixed = ddim_sample(
+        diffusion_transformer, condition, noise, 10, guidance_scale, golden["in/train_actions"], torch.zeros(2, 16)
+    )
+    assert torch.equal(prefixed, plain)
+
+
+@torch.no_grad()
+def test_a_prefix_of_full_weight_is_returned_exactly(
+    golden: Golden, diffusion_transformer: DiffusionTransformer
+) -> None:
+    prefix = golden["in/train_actions"]
+    sample = ddim_sample(
+        diffusion_transformer,
+        golden["in/dit_z"],
+        golden["in/ddim_noise"],
+        prefix=prefix,
+        prefix_weights=torch.ones(2, 16),
+    )
+    assert torch.equal(sample, prefix)
+
+
+@torch.no_grad()
+def test_a_held_prefix_moves_the_free_actions_too(golden: Golden, diffusion_transformer: DiffusionTransformer) -> None:
+    condition, noise, prefix = golden["in/dit_z"], golden["in/ddim_noise"], golden["in/train_actions"]
+    weights = torch.zeros(2, 16)
+    weights[:, :4] = 1.0
+    sample = ddim_sample(diffusion_transformer, condition, noise, prefix=prefix, prefix_weights=weights)
+    plain = ddim_sample(diffusion_transformer, condition, noise)
+    assert torch.equal(sample[:, :4], prefix[:, :4])
+    assert not torch.equal(sample[:, 4:], plain[:, 4:])
+
+
+@torch.no_grad()
+def test_a_half_weight_keeps_the_estimate_and_the_noise_consistent(
+    golden: Golden, relative_error: RelativeError
+) -> None:
+    class ZeroNoise:
+        def __call__(self, x: Tensor, t: Tensor, condition: Tensor) -> Tensor:
+            return torch.zeros_like(x)
+
+    noise, prefix = golden["in/ddim_noise"], golden["in/train_actions"]
+    sample = ddim_sample(ZeroNoise(), golden["in/dit_z"], noise, 1, 1.0, prefix, torch.full((2, 16), 0.5))
+    plain = noise / alphas_cumprod()[50].sqrt().float()
+    assert relative_error(sample, (plain + prefix) / 2) < 1e-6
+
+
+def test_a_prefix_without_weights_is_refused(golden: Golden, diffusion_transformer: DiffusionTransformer) -> None:
+    with pytest.raises(ValueError, match="go together"):
+        ddim_sample(diffusion_transformer, golden["in/dit_z"], golden["in/ddim_noise"], prefix=golden["in/dit_x"])
