@@ -1,4 +1,4 @@
-# Two commands matter to a newcomer: `make demo` and `make test`. Both set up what they need.
+# `make test` sets up what it needs and runs everything that CI runs.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
