@@ -1,0 +1,110 @@
+"""The policy of a bundle, run by its engines."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+from typing_extensions import Self
+
+from st4vla.contracts.action import ActionNormalizer
+from st4vla.contracts.errors import PromptError
+from st4vla.contracts.manifests import Bundle, EnginesManifest
+from st4vla.runtime.engines.backend import Backend
+from st4vla.runtime.engines.engine import Engine
+from st4vla.runtime.golden import load_golden
+from st4vla.runtime.noise import seeded_noise
+from st4vla.runtime.policy import PlanTensors, PolicyInfo, Views
+
+
+class BundlePolicy:
+    """Both systems of a bundle on this machine's engines, used as a context manager.
+
+    Args:
+        bundle: A verified bundle.
+        engines: Manifest of its engines, as `open_engines` returned it.
+        folder: Where the engines lie.
+        backend: The back end that made them.
+        system1_threads: CPU threads of the fast system; 0 for the library's choice.
+        system2_threads: The same for the slow one.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        engines: EnginesManifest,
+        folder: Path,
+        backend: Backend,
+        *,
+        system1_threads: int = 1,
+        system2_threads: int = 1,
+    ) -> None:
+        manifest = bundle.manifest
+        self.info = PolicyInfo(manifest.name, bytes.fromhex(bundle.digest), manifest.views, manifest.action)
+        self._bundle = bundle
+        self._prompt = manifest.prompt
+        self._normalizer = ActionNormalizer(manifest.action, manifest.statistics)
+        self._tokenizer: Any = Tokenizer.from_file(str(bundle.path(manifest.tokenizer)))
+        self._cleanup = ExitStack()
+        threads = {"planner": system2_threads, "bridge": system1_threads, "sampler": system1_threads}
+        self._engines: dict[str, Engine] = {}
+        for name, spec in manifest.graphs.items():
+            path = folder / engines.engines[name].file
+            engine = backend.load(name, path, spec.inputs, spec.outputs, threads[name])
+            self._engines[name] = self._cleanup.enter_context(engine)
+        shape = (1, manifest.action.horizon, manifest.action.dim)
+        self._no_prefix = np.zeros(shape, np.float32)
+        self._no_weights = np.zeros(shape[:2], np.float32)
+
+    def warm_up(self) -> None:
+        """Run every engine on the bundle's golden inputs."""
+        for name, engine in self._engines.items():
+            engine.warm_up(load_golden(self._bundle, name)[0])
+
+    def plan(self, views: Views, instruction: str) -> PlanTensors:
+        """Run System 2 on uint8 views [V, H, W, 3].
+
+        Raises:
+            PromptError: The instruction cannot become a prompt, or is too long.
+            EngineError: The engine failed.
+        """
+        ids = self._tokenizer.encode(self._prompt.render(instruction), add_special_tokens=False).ids
+        if len(ids) > self._prompt.max_tokens:
+            limit = self._prompt.max_tokens
+            msg = f"the instruction makes a prompt of {len(ids)} tokens; at most {limit} fit: shorten it"
+            raise PromptError(msg)
+        tensors = self._engines["planner"].run({"views": views, "token_ids": np.array([ids], np.int64)})
+        return PlanTensors(tensors, len(ids))
+
+    def act(self, views: Views, plan: PlanTensors, seed: int) -> npt.NDArray[np.float32]:
+        """Run System 1 on uint8 views [V, H, W, 3]; return normalised actions [T, A].
+
+        Raises:
+            EngineError: An engine failed.
+        """
+        condition = self._engines["bridge"].run({"views": views, **plan.tensors})["condition"]
+        feeds = {
+            "condition": condition,
+            "noise": seeded_noise(seed, self.info.action.horizon, self.info.action.dim),
+            "prefix": self._no_prefix,
+            "prefix_weights": self._no_weights,
+        }
+        actions: npt.NDArray[np.float32] = self._engines["sampler"].run(feeds)["actions"][0]
+        return actions
+
+    def unnormalize(self, actions: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return actions [T, A] in the robot's units."""
+        return self._normalizer.unnormalize(actions).astype(np.float32)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._cleanup.close()

@@ -1,0 +1,137 @@
+"""Compile a bundle into engines for the machine that this runs on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from st4vla.contracts.errors import FingerprintMismatchError, ManifestError, ParityError, UsageError
+from st4vla.contracts.files import file_entry, read_manifest, verify_files, write_manifest
+from st4vla.contracts.manifests import (
+    ENGINES_FORMAT,
+    ENGINES_MANIFEST,
+    GRAPH_NAMES,
+    Bundle,
+    DeviceFingerprint,
+    EngineEntry,
+    EnginesManifest,
+)
+from st4vla.runtime.engines.backend import Backend
+from st4vla.runtime.golden import load_golden, measure_parity
+
+#: Largest relative difference from the golden outputs by precision; the gate of fp32 is the one that export is held to.
+PARITY_BOUNDS = {"fp32": 1e-3}
+TIMED_RUNS = 5
+
+
+def default_engines_folder(bundle: Bundle) -> Path:
+    """Return where a bundle's engines are kept unless the user says otherwise."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "st4vla" / "engines" / f"{bundle.manifest.name}-{bundle.digest[:16]}"
+
+
+def compile_bundle(
+    bundle: Bundle,
+    backend: Backend,
+    fingerprint: DeviceFingerprint,
+    target: Path,
+    *,
+    report: Callable[[str], None] = lambda _: None,
+) -> EnginesManifest:
+    """Compile all graphs, hold them against the golden outputs, and put them in place at once.
+
+    The engines are made in a folder beside `target` and renamed when all is well: a build that fails or is killed
+    leaves what was there before.
+
+    Args:
+        bundle: A verified bundle.
+        backend: The engine library.
+        fingerprint: This device, as that back end sees it.
+        target: Folder for the engines; it is replaced if it holds engines, refused if it holds anything else.
+        report: Called with one line per graph.
+
+    Raises:
+        UsageError: `target` is somebody else's folder.
+        EngineError: The back end refused a graph.
+        ParityError: An engine's outputs differ too much from the golden ones.
+    """
+    if target.exists() and any(target.iterdir()) and not (target / ENGINES_MANIFEST).is_file():
+        msg = f"{target} holds something that is not engines; name an empty or a new folder with --out"
+        raise UsageError(msg)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        engines = {name: _compile_graph(bundle, backend, name, work, report) for name in GRAPH_NAMES}
+        manifest = EnginesManifest(
+            format_version=ENGINES_FORMAT,
+            bundle_name=bundle.manifest.name,
+            bundle_digest=bundle.digest,
+            fingerprint=fingerprint,
+            engines=engines,
+            files={path.name: file_entry(path) for path in sorted(work.iterdir())},
+        )
+        write_manifest(work / ENGINES_MANIFEST, manifest)
+        if target.exists():
+            shutil.rmtree(target)
+        work.chmod(0o755)
+        work.rename(target)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return manifest
+
+
+def open_engines(folder: Path, bundle: Bundle, fingerprint: DeviceFingerprint) -> EnginesManifest:
+    """Read the manifest of engines and refuse them unless they are this bundle's and this device's.
+
+    Raises:
+        ManifestError, FileMissingError, FileAlteredError: They are not there or not whole.
+        FingerprintMismatchError: They are another device's, compiler's or bundle's; each difference is named.
+    """
+    remedy = f"run: st4vla compile {bundle.folder} --out {folder}"
+    try:
+        manifest = read_manifest(folder / ENGINES_MANIFEST, EnginesManifest, ENGINES_FORMAT)
+    except ManifestError as error:
+        msg = f"no engines to serve: {error}; {remedy}"
+        raise ManifestError(msg) from error
+    if manifest.bundle_digest != bundle.digest:
+        msg = f"the engines in {folder} were compiled from another bundle ({manifest.bundle_name!r}); {remedy}"
+        raise FingerprintMismatchError(msg)
+    differences = fingerprint.differences(manifest.fingerprint)
+    if differences:
+        msg = f"the engines in {folder} were compiled elsewhere ({'; '.join(differences)}); {remedy}"
+        raise FingerprintMismatchError(msg)
+    verify_files(folder, manifest.files)
+    return manifest
+
+
+def _compile_graph(
+    bundle: Bundle, backend: Backend, name: str, work: Path, report: Callable[[str], None]
+) -> EngineEntry:
+    spec = bundle.manifest.graphs[name]
+    compiled = work / f"{name}.engine"
+    began = time.perf_counter()
+    backend.compile(bundle.path(spec.file), compiled)
+    compile_s = time.perf_counter() - began
+    inputs, golden = load_golden(bundle, name)
+    with backend.load(name, compiled, spec.inputs, spec.outputs, threads=1) as engine:
+        parity = measure_parity(golden, engine.run(inputs))
+        bound = PARITY_BOUNDS["fp32"]
+        if not parity.max_relative <= bound:
+            msg = (
+                f"engine {name!r} of {backend.name} differs from the golden outputs by {parity.max_relative:.2e} "
+                f"(relative), allowed is {bound:.0e}; no engines were written"
+            )
+            raise ParityError(msg)
+        times_ms = []
+        for _ in range(TIMED_RUNS):
+            start = time.perf_counter()
+            engine.run(inputs)
+            times_ms.append((time.perf_counter() - start) * 1e3)
+    latency_ms = statistics.median(times_ms)
+    report(f"{name}: compiled in {compile_s:.2f} s, parity {parity.max_relative:.1e}, {latency_ms:.2f} ms")
+    return EngineEntry(compiled.name, "fp32", compile_s, parity, latency_ms)

@@ -1,0 +1,113 @@
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from st4vla.contracts.errors import (
+    EngineError,
+    FileAlteredError,
+    FingerprintMismatchError,
+    ManifestError,
+    ParityError,
+    PromptError,
+    UsageError,
+)
+from st4vla.contracts.files import file_entry, write_manifest
+from st4vla.contracts.manifests import BUNDLE_MANIFEST, ENGINES_MANIFEST, Bundle, DeviceFingerprint
+from st4vla.runtime.bundle_policy import BundlePolicy
+from st4vla.runtime.compiling import compile_bundle, open_engines
+from st4vla.runtime.engines.onnx_runtime import OnnxRuntimeBackend
+
+BACKEND = OnnxRuntimeBackend()
+HERE = DeviceFingerprint(machine="x86_64", processor="this", backend="onnxruntime", compiler="1")
+
+
+def rewritten(bundle: Bundle, name: str, data: bytes) -> Bundle:
+    """Replace a file of the bundle and promise its new digest."""
+    (bundle.folder / name).write_bytes(data)
+    files = bundle.manifest.files | {name: file_entry(bundle.folder / name)}
+    write_manifest(bundle.folder / BUNDLE_MANIFEST, msgspec.structs.replace(bundle.manifest, files=files))
+    return Bundle(bundle.folder)
+
+
+def test_engines_are_checked_measured_and_served(bundle: Bundle, tmp_path: Path) -> None:
+    target = tmp_path / "engines"
+    made = compile_bundle(bundle, BACKEND, HERE, target)
+    assert all(entry.parity.max_relative < 1e-5 for entry in made.engines.values())
+    assert all(entry.latency_ms > 0 for entry in made.engines.values())
+    found = open_engines(target, bundle, HERE)
+    assert found == made
+    views = np.full((2, 28, 28, 3), 7, np.uint8)
+    with BundlePolicy(bundle, found, target, BACKEND) as policy:
+        policy.warm_up()
+        plan = policy.plan(views, "lift")
+        first, second = (policy.act(views, plan, seed=3) for _ in range(2))
+        np.testing.assert_array_equal(first, second)
+        assert np.abs(policy.unnormalize(first)[:, :6]).max() <= 0.01 + 1e-9
+        with pytest.raises(PromptError, match="at most 200 fit: shorten it"):
+            policy.plan(views, "lift " * 300)
+
+
+def test_compiling_again_replaces_engines_and_leaves_nothing_beside_them(bundle: Bundle, tmp_path: Path) -> None:
+    target = tmp_path / "engines"
+    for _ in range(2):
+        compile_bundle(bundle, BACKEND, HERE, target)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "engines"]
+
+
+def test_engines_that_differ_from_the_golden_outputs_are_not_written(bundle: Bundle, tmp_path: Path) -> None:
+    with np.load(bundle.path("golden.npz")) as archive:
+        golden = dict(archive)
+    golden["sampler/output/actions"] = golden["sampler/output/actions"] * 1.01
+    np.savez(tmp_path / "wrong.npz", **golden)
+    wrong = rewritten(bundle, "golden.npz", (tmp_path / "wrong.npz").read_bytes())
+    target = tmp_path / "engines"
+    with pytest.raises(ParityError, match=r"engine 'sampler' of onnxruntime differs .* no engines were written"):
+        compile_bundle(wrong, BACKEND, HERE, target)
+    assert not target.exists()
+
+
+def test_a_failed_build_leaves_the_old_engines(bundle: Bundle, tmp_path: Path) -> None:
+    target = tmp_path / "engines"
+    compile_bundle(bundle, BACKEND, HERE, target)
+    before = (target / ENGINES_MANIFEST).read_bytes()
+    broken = rewritten(bundle, "bridge.onnx", b"not a graph")
+    with pytest.raises(EngineError, match=r"refuses .*bridge\.onnx"):
+        compile_bundle(broken, BACKEND, HERE, target)
+    assert (target / ENGINES_MANIFEST).read_bytes() == before
+
+
+def test_engines_of_another_device_or_bundle_are_refused_by_name(bundle: Bundle, tmp_path: Path) -> None:
+    target = tmp_path / "engines"
+    compile_bundle(bundle, BACKEND, HERE, target)
+    elsewhere = msgspec.structs.replace(HERE, power_mode="15W")
+    with pytest.raises(FingerprintMismatchError, match=r"power_mode: '15W' here, '' there.*st4vla compile"):
+        open_engines(target, bundle, elsewhere)
+    other = rewritten(bundle, "tokenizer.json", bundle.path("tokenizer.json").read_bytes() + b"\n")
+    with pytest.raises(FingerprintMismatchError, match="another bundle"):
+        open_engines(target, other, HERE)
+
+
+def test_altered_and_missing_engines_are_refused(bundle: Bundle, tmp_path: Path) -> None:
+    target = tmp_path / "engines"
+    with pytest.raises(ManifestError, match=r"no engines to serve.*run: st4vla compile"):
+        open_engines(target, bundle, HERE)
+    compile_bundle(bundle, BACKEND, HERE, target)
+    (target / "bridge.engine").write_bytes(b"other")
+    with pytest.raises(FileAlteredError, match=r"bridge\.engine was altered"):
+        open_engines(target, bundle, HERE)
+
+
+def test_a_folder_of_somebody_else_is_left_alone(bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("dear")
+    with pytest.raises(UsageError, match="holds something that is not engines"):
+        compile_bundle(bundle, BACKEND, HERE, tmp_path / "mine")
+    assert (tmp_path / "mine" / "thesis.tex").read_text() == "dear"
+
+
+def test_a_bundle_with_an_altered_file_is_not_opened(bundle: Bundle) -> None:
+    (bundle.folder / "planner.onnx").write_bytes(b"other")
+    with pytest.raises(FileAlteredError, match=r"planner\.onnx was altered"):
+        Bundle(bundle.folder)
