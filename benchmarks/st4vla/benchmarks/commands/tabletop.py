@@ -66,7 +66,7 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
             stopped=stop.is_set,
         )
         rate_hz = NS_PER_S // world.control_period_ns
-        clamped = world.clamped_commands
+        clamped = int(world.clamped_commands)
     figures = summarise(episode, deadline_ms=options.deadline_ms) | {"commands_clamped": clamped}
     figures["ok"] = figures["control_ticks"] == ticks and figures["chunks"] > 0 and figures["errors"] == 0
     options.out.mkdir(parents=True, exist_ok=True)
