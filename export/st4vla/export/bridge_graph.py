@@ -1,0 +1,50 @@
+"""System 1's first graph: the newest views and a plan to condition tokens."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from st4vla.export.planner_graph import fold, key_value_projections
+from st4vla.training.model.planner import normalize_views
+from st4vla.training.policy import IMAGENET_MEAN, IMAGENET_STD, St4vlaPolicy
+
+
+class BridgeGraph(nn.Module):  # type: ignore[misc]
+    """Map views uint8 [V, H, W, 3], plan_keys and plan_values [N, L, D] to condition [1, Q, D]."""
+
+    def __init__(self, policy: St4vlaPolicy) -> None:
+        super().__init__()
+        qformer, self.encoder = policy.layer_qformer, policy.dino_encoder.body
+        inner = fold(qformer.proj.weight, qformer.proj.bias, policy.dino_pro)
+        self.keys, self.values = key_value_projections(policy, inner)
+        self.layers = qformer.layers
+        self.register_buffer("query_tokens", qformer.query_tokens.detach()[None].clone())
+        rows = policy.config.image_size // self.encoder.patch_size
+        # Views have one size: the interpolated embedding is a constant.
+        self.register_buffer("positions", self.encoder.position_embedding(rows, rows).detach().clone())
+
+    def forward(self, views: Tensor, plan_keys: Tensor, plan_values: Tensor) -> Tensor:
+        """Return condition tokens [1, Q, D]."""
+        visual = self._encode(views).flatten(0, 1)[None]
+        queries = self.query_tokens
+        for index, layer in enumerate(self.layers):
+            keys = torch.cat([plan_keys[index][None], self.keys[index](visual)], dim=1)
+            values = torch.cat([plan_values[index][None], self.values[index](visual)], dim=1)
+            attention = layer.cross_attn
+            width = queries.shape[-1]
+            query = functional.linear(
+                layer.norm1(queries), attention.in_proj_weight[:width], attention.in_proj_bias[:width]
+            )
+            heads = (part.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for part in (query, keys, values))
+            attended = functional.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
+            queries = queries + attention.out_proj(attended)
+            queries = queries + layer.mlp(layer.norm2(queries))
+        return queries
+
+    def _encode(self, views: Tensor) -> Tensor:
+        encoder = self.encoder
+        tokens = encoder.patch_embed(normalize_views(views, IMAGENET_MEAN, IMAGENET_STD))
+        tokens = torch.cat([encoder.cls_token.expand(tokens.shape[0], -1, -1), tokens], dim=1) + self.positions
+        for block in encoder.blocks:
+            tokens = block(tokens)
+        return encoder.norm(tokens)[:, 1:]

@@ -1,0 +1,167 @@
+"""System 2 as one graph: views and tokens to the bridge's keys and values.
+
+The layers' weights are the policy's own; what differs is how they are called. Views have one size, so windows are a
+reshape, rotary angles are constants, and image tokens lie at fixed slots of the prompt, whose head is always the same.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from st4vla.training.model.planner import patchify
+from st4vla.training.policy import St4vlaPolicy
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Return x [..., L, C] turned by the rotary embedding cos and sin [L, C], halves paired as in Hugging Face."""
+    first, second = x.chunk(2, dim=-1)
+    return x * cos + torch.cat([-second, first], dim=-1) * sin
+
+
+def fold(outer_weight: Tensor, outer_bias: Tensor, inner: nn.Linear) -> nn.Linear:
+    """Return one linear layer for `outer(inner(x))`, multiplied out in float64."""
+    folded = nn.Linear(inner.in_features, outer_weight.shape[0])
+    with torch.no_grad():
+        folded.weight.copy_(outer_weight.double() @ inner.weight.double())
+        folded.bias.copy_(outer_weight.double() @ inner.bias.double() + outer_bias.double())
+    return folded
+
+
+def key_value_projections(policy: St4vlaPolicy, inner: nn.Linear) -> tuple[nn.ModuleList, nn.ModuleList]:
+    """Return for each layer of the bridge its key and its value projection, folded with `inner`."""
+    keys, values = [], []
+    for layer in policy.layer_qformer.layers:
+        _, key_weight, value_weight = layer.cross_attn.in_proj_weight.chunk(3)
+        _, key_bias, value_bias = layer.cross_attn.in_proj_bias.chunk(3)
+        keys.append(fold(key_weight, key_bias, inner))
+        values.append(fold(value_weight, value_bias, inner))
+    return nn.ModuleList(keys), nn.ModuleList(values)
+
+
+class VisionTower(nn.Module):  # type: ignore[misc]
+    """Qwen2.5-VL's vision tower for views of one size: uint8 [V, H, W, 3] to tokens [V, tokens_per_view, dim].
+
+    Raises:
+        ValueError: The view does not divide into whole windows.
+    """
+
+    def __init__(self, policy: St4vlaPolicy) -> None:
+        super().__init__()
+        self.config = policy.config.planner.vision
+        visual = policy.qwen_vl_interface.model.model.visual
+        side = policy.config.image_size
+        if side % self.config.window_size:
+            raise ValueError(f"views of {side} pixels do not divide into windows of {self.config.window_size}")
+        rows = side // self.config.patch_size
+        grid = torch.tensor([[1, rows, rows]])
+        unit = self.config.merge_size**2
+        self.window_patches = (self.config.window_size // self.config.patch_size) ** 2
+        self.num_patches = rows * rows
+        order, _ = visual.get_window_index(grid)
+        patch_order = (order[:, None] * unit + torch.arange(unit)).flatten()
+        angles = visual.rot_pos_emb(grid)[patch_order].detach()
+        angles = torch.cat([angles, angles], dim=-1)
+        self.register_buffer("patch_order", patch_order)
+        self.register_buffer("token_order", order.argsort())
+        self.register_buffer("cos", angles.cos())
+        self.register_buffer("sin", angles.sin())
+        weight = visual.patch_embed.proj.weight.detach()
+        self.patch_weight = nn.Parameter(weight.flatten(1).clone())
+        self.blocks, self.merger = visual.blocks, visual.merger
+
+    def forward(self, views: Tensor) -> Tensor:
+        """Return [V, tokens_per_view, dim]."""
+        patches = patchify(views, self.config).unflatten(0, (-1, self.num_patches))[:, self.patch_order]
+        x = functional.linear(patches, self.patch_weight)
+        for index, block in enumerate(self.blocks):
+            window = self.num_patches if index in self.config.full_attention_blocks else self.window_patches
+            x = x + self._attend(block.attn, block.norm1(x), window)
+            x = x + block.mlp(block.norm2(x))
+        merged = self.merger(x.flatten(0, 1))
+        return merged.unflatten(0, (views.shape[0], -1))[:, self.token_order]
+
+    def _attend(self, attention: Any, x: Tensor, window: int) -> Tensor:
+        heads = self.config.num_heads
+        query, key, value = attention.qkv(x).unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        query, key = rotate(query, self.cos, self.sin), rotate(key, self.cos, self.sin)
+        # [V, heads, N, C] to [V * windows, heads, window, C]: attention stays within a window.
+        parts = (part.unflatten(2, (-1, window)).transpose(1, 2).flatten(0, 1) for part in (query, key, value))
+        attended = functional.scaled_dot_product_attention(*parts).transpose(1, 2).flatten(2)
+        return attention.proj(attended.reshape(x.shape))
+
+
+class PlannerGraph(nn.Module):  # type: ignore[misc]
+    """Map views uint8 [V, H, W, 3] and token_ids int64 [1, L] to plan_keys and plan_values [N, L, D].
+
+    Args:
+        policy: The policy to export.
+        head_ids: Token ids of the prompt's head, up to and with the last image token and what closes it.
+    """
+
+    def __init__(self, policy: St4vlaPolicy, head_ids: Sequence[int]) -> None:
+        super().__init__()
+        config = policy.config
+        self.config, self.bridge = config.planner, config.bridge
+        self.tokens_per_view = config.tokens_per_view
+        model = policy.qwen_vl_interface.model.model
+        language = model.language_model
+        image = model.config.image_token_id
+        self.slots = [index for index, token in enumerate(head_ids) if token == image and head_ids[index - 1] != image]
+        rows = config.image_size // config.planner.vision.patch_size
+        grid = torch.tensor([[1, rows, rows]] * len(self.slots))
+        positions = model.get_rope_index(torch.tensor([list(head_ids)]), image_grid_thw=grid)[0][:, 0]
+        # Text after the head counts on from the largest position, in all three axes alike.
+        self.next_position = int(positions.max()) + 1
+        axes = [axis for axis, size in enumerate(self.config.mrope_section) for _ in range(size)]
+        self.register_buffer("head_positions", positions[axes].T.float())
+        self.register_buffer("frequencies", language.rotary_emb.inv_freq.detach().float().clone())
+        self.visual = VisionTower(policy)
+        self.embed, self.norm = language.embed_tokens, language.norm
+        self.layers = language.layers[: min(self.bridge.end_layer - 1, self.config.depth)]
+        self.keys, self.values = key_value_projections(policy, policy.layer_qformer.proj)
+
+    def forward(self, views: Tensor, token_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Return plan_keys and plan_values, each float32 [N, L, D]."""
+        x = self._join(self.embed(token_ids), self.visual(views))
+        cos, sin = self._rotary(token_ids)
+        steps = torch.arange(token_ids.shape[1], device=token_ids.device)
+        causal = steps[:, None] >= steps[None, :]
+        states = [x]
+        for layer in self.layers:
+            x = x + self._attend(layer.self_attn, layer.input_layernorm(x), cos, sin, causal)
+            x = x + layer.mlp(layer.post_attention_layernorm(x))
+            states.append(x)
+        if len(states) == self.config.depth + 1:
+            states[-1] = self.norm(x)
+        read = states[self.bridge.start_layer : self.bridge.end_layer]
+        keys = torch.cat([project(state) for project, state in zip(self.keys, read, strict=True)])
+        values = torch.cat([project(state) for project, state in zip(self.values, read, strict=True)])
+        return keys, values
+
+    def _join(self, text: Tensor, images: Tensor) -> Tensor:
+        parts, end = [], 0
+        for view, start in enumerate(self.slots):
+            parts += [text[:, end:start], images[view][None]]
+            end = start + self.tokens_per_view
+        return torch.cat([*parts, text[:, end:]], dim=1)
+
+    def _rotary(self, token_ids: Tensor) -> tuple[Tensor, Tensor]:
+        tail = token_ids.shape[1] - self.head_positions.shape[0]
+        count = torch.arange(tail, device=token_ids.device) + self.next_position
+        tail_positions = count[:, None].float().expand(-1, self.frequencies.shape[0])
+        angles = torch.cat([self.head_positions, tail_positions]) * self.frequencies
+        angles = torch.cat([angles, angles], dim=-1)
+        return angles.cos(), angles.sin()
+
+    def _attend(self, attention: Any, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor) -> Tensor:
+        heads, groups = self.config.num_heads, self.config.num_kv_heads
+        query = attention.q_proj(x).unflatten(-1, (heads, -1)).transpose(1, 2)
+        key = attention.k_proj(x).unflatten(-1, (groups, -1)).transpose(1, 2)
+        value = attention.v_proj(x).unflatten(-1, (groups, -1)).transpose(1, 2)
+        query, key = rotate(query, cos, sin), rotate(key, cos, sin)
+        key, value = (part.repeat_interleave(heads // groups, dim=1) for part in (key, value))
+        attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        return attention.o_proj(attended.transpose(1, 2).flatten(2))

@@ -1,0 +1,86 @@
+"""Tests that the three graphs compute what the policy computes, in PyTorch and in ONNX Runtime."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor
+
+from st4vla.export.bridge_graph import BridgeGraph
+from st4vla.export.onnx_export import export_graphs
+from st4vla.export.planner_graph import PlannerGraph
+from st4vla.export.sampler_graph import SamplerGraph
+from st4vla.training.checkpoint import Checkpoint, init_checkpoint
+
+BOUND = 1e-4
+
+
+@pytest.fixture(scope="module")
+def checkpoint() -> Checkpoint:
+    return init_checkpoint("tiny", 0)
+
+
+@pytest.fixture(scope="module")
+def graphs(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return export_graphs(checkpoint.policy, head_ids(checkpoint), 2, tmp_path_factory.mktemp("graphs"))
+
+
+def head_ids(checkpoint: Checkpoint) -> list[int]:
+    ids: list[int] = checkpoint.tokenizer.encode(checkpoint.manifest.prompt.head).ids
+    return ids
+
+
+def feeds(checkpoint: Checkpoint, instruction: str) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(5)
+    weights = torch.zeros(1, 16)
+    weights[:, :6] = torch.linspace(1, 0, 6)
+    return {
+        "views": torch.randint(0, 256, (2, 224, 224, 3), dtype=torch.uint8, generator=generator),
+        "token_ids": torch.tensor([checkpoint.tokenizer.encode(checkpoint.manifest.prompt.render(instruction)).ids]),
+        "noise": torch.randn(1, 16, 7, generator=generator),
+        "prefix": torch.rand(1, 16, 7, generator=generator) * 2 - 1,
+        "prefix_weights": weights,
+    }
+
+
+def relative(actual: object, expected: Tensor) -> float:
+    reference = expected.numpy()
+    return float(np.abs(np.asarray(actual) - reference).max() / np.abs(reference).max())
+
+
+@torch.no_grad()
+def test_the_folded_graphs_equal_the_policy(checkpoint: Checkpoint) -> None:
+    policy, given = checkpoint.policy, feeds(checkpoint, "put the blue bowl on the table")
+    plan = PlannerGraph(policy, head_ids(checkpoint)).eval()(given["views"], given["token_ids"])
+    states = policy.plan(given["views"], given["token_ids"])
+    for index, (state, layer) in enumerate(zip(states, policy.layer_qformer.layers, strict=True)):
+        attention = layer.cross_attn
+        both = torch.nn.functional.linear(
+            policy.layer_qformer.proj(state), attention.in_proj_weight, attention.in_proj_bias
+        )
+        _, keys, values = both[0].chunk(3, dim=-1)
+        assert max(relative(plan[0][index], keys), relative(plan[1][index], values)) < BOUND
+    condition = BridgeGraph(policy).eval()(given["views"], *plan)
+    expected = policy.condition(states, given["views"])
+    assert relative(condition, expected) < BOUND
+    chunk = given["noise"], given["prefix"], given["prefix_weights"]
+    assert relative(SamplerGraph(policy).eval()(condition, *chunk), policy.act(**given)) < BOUND
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("instruction", ["lift it", "put the blue bowl next to the plate and then open the drawer"])
+def test_onnx_runtime_equals_the_policy_for_prompts_of_any_length(
+    checkpoint: Checkpoint, graphs: dict[str, Path], instruction: str
+) -> None:
+    given = feeds(checkpoint, instruction)
+    known: dict[str, np.ndarray] = {name: value.numpy() for name, value in given.items()}
+    for name in ("planner", "bridge", "sampler"):
+        session = onnxruntime.InferenceSession(str(graphs[name]), providers=["CPUExecutionProvider"])
+        outputs = [output.name for output in session.get_outputs()]
+        inputs = {value.name: known[value.name] for value in session.get_inputs()}
+        known |= dict(zip(outputs, session.run(outputs, inputs), strict=True))
+    expected = checkpoint.policy.condition(checkpoint.policy.plan(given["views"], given["token_ids"]), given["views"])
+    errors = relative(known["condition"], expected), relative(known["actions"], checkpoint.policy.act(**given))
+    assert max(errors) < BOUND

@@ -1,0 +1,103 @@
+"""Tests of the planner and of the whole policy."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from st4vla.training.checkpoint import Checkpoint, init_checkpoint
+from st4vla.training.model.planner import hidden_states, patchify, special_token_id
+
+PREFIXES = ("qwen_vl_interface.model.", "layer_qformer.", "action_model.net.", "dino_encoder.body.", "dino_pro.")
+
+
+@pytest.fixture(scope="module")
+def checkpoint() -> Checkpoint:
+    return init_checkpoint("tiny", 0)
+
+
+@pytest.fixture(scope="module")
+def views() -> Tensor:
+    return torch.randint(0, 256, (2, 224, 224, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+
+
+def token_ids(checkpoint: Checkpoint, instruction: str = "pick up the red cube") -> Tensor:
+    return torch.tensor([checkpoint.tokenizer.encode(checkpoint.manifest.prompt.render(instruction)).ids])
+
+
+@torch.no_grad()
+def act(checkpoint: Checkpoint, views: Tensor, ids: Tensor, **arguments: Tensor) -> Tensor:
+    noise = torch.randn(1, 16, 7, generator=torch.Generator().manual_seed(2))
+    return checkpoint.policy.act(views, ids, noise, **arguments)
+
+
+def test_patches_equal_those_of_the_hugging_face_image_processor(checkpoint: Checkpoint, views: Tensor) -> None:
+    from transformers import Qwen2VLImageProcessor  # noqa: PLC0415
+
+    reference = Qwen2VLImageProcessor()(images=list(views.numpy()), return_tensors="np")
+    assert reference["image_grid_thw"].tolist() == [[1, 16, 16]] * 2
+    ours = patchify(views, checkpoint.manifest.model.planner.vision).numpy()
+    np.testing.assert_allclose(ours, reference["pixel_values"], rtol=0, atol=1e-6)
+
+
+def test_patchify_refuses_views_that_do_not_divide_into_tokens(checkpoint: Checkpoint) -> None:
+    with pytest.raises(ValueError, match="multiples of 28"):
+        patchify(torch.zeros(1, 225, 224, 3, dtype=torch.uint8), checkpoint.manifest.model.planner.vision)
+
+
+def test_an_unknown_special_token_is_refused() -> None:
+    with pytest.raises(ValueError, match="choose one of"):
+        special_token_id("<|nonsense|>", 512)
+
+
+@torch.no_grad()
+def test_the_last_hidden_state_is_what_the_language_head_reads(checkpoint: Checkpoint, views: Tensor) -> None:
+    ids, planner = token_ids(checkpoint), checkpoint.policy.qwen_vl_interface.model
+    config = checkpoint.manifest.model.planner
+    states = hidden_states(planner, config, views, ids)
+    assert [tuple(state.shape) for state in states] == [(1, ids.shape[1], 64)] * 3
+    logits = planner(
+        input_ids=ids, pixel_values=patchify(views, config.vision), image_grid_thw=torch.tensor([[1, 16, 16]] * 2)
+    ).logits
+    torch.testing.assert_close(planner.lm_head(states[-1]), logits)
+
+
+def test_parameter_names_follow_the_published_checkpoints(checkpoint: Checkpoint) -> None:
+    names = checkpoint.policy.state_dict()
+    assert all(name.startswith(PREFIXES) for name in names)
+    assert "qwen_vl_interface.model.model.language_model.embed_tokens.weight" in names
+    assert "qwen_vl_interface.model.model.visual.merger.mlp.2.bias" in names
+
+
+def test_actions_depend_on_the_views_and_on_the_instruction(checkpoint: Checkpoint, views: Tensor) -> None:
+    ids = token_ids(checkpoint)
+    actions = act(checkpoint, views, ids)
+    assert actions.shape == (1, 16, 7)
+    assert actions.isfinite().all()
+    assert not torch.allclose(actions, act(checkpoint, 255 - views, ids))
+    assert not torch.equal(actions, act(checkpoint, views, token_ids(checkpoint, "open the wooden drawer")))
+
+
+def test_a_prefix_of_full_weight_is_returned_as_it_is(checkpoint: Checkpoint, views: Tensor) -> None:
+    prefix, weights = torch.full((1, 16, 7), 0.25), torch.zeros(1, 16)
+    weights[:, :4] = 1
+    actions = act(checkpoint, views, token_ids(checkpoint), prefix=prefix, prefix_weights=weights)
+    torch.testing.assert_close(actions[:, :4], prefix[:, :4])
+
+
+def test_the_same_seed_gives_the_same_weights_and_leaves_the_global_generator_alone(checkpoint: Checkpoint) -> None:
+    before = torch.random.get_rng_state()
+    again = init_checkpoint("tiny", 0).policy.state_dict()
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert all(torch.equal(value, again[name]) for name, value in checkpoint.policy.state_dict().items())
+    other = init_checkpoint("tiny", 1).policy.state_dict()
+    assert not torch.equal(other["dino_pro.weight"], again["dino_pro.weight"])
+
+
+def test_the_gradient_into_the_planner_decays_and_the_value_does_not_change(
+    checkpoint: Checkpoint, views: Tensor
+) -> None:
+    plan = [torch.randn(1, 5, 64, requires_grad=True) for _ in range(2)]
+    with torch.no_grad():
+        plain = checkpoint.policy.condition([state.detach() for state in plan], views)
+    torch.testing.assert_close(checkpoint.policy.condition(plan, views), plain)

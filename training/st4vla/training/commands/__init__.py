@@ -1,0 +1,1 @@
+"""The commands that training brings to `st4vla`."""

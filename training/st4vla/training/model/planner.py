@@ -1,0 +1,168 @@
+"""Build System 2, Qwen2.5-VL, and read its hidden states.
+
+The network is Hugging Face's `Qwen2_5_VLForConditionalGeneration`; the preparation of images is that of its image
+processor (Bai et al., "Qwen2.5-VL Technical Report", 2025) without a dependency on torchvision.
+"""
+
+import torch
+from torch import Tensor
+from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+from st4vla.contracts.model_config import PlannerConfig, VisionConfig
+
+IMAGE_MEAN = (0.48145466, 0.4578275, 0.40821073)
+IMAGE_STD = (0.26862954, 0.26130258, 0.27577711)
+TEMPORAL_PATCH_SIZE = 2
+RMS_NORM_EPS = 1e-6
+MAX_POSITIONS = 32_768
+# In the order of their ids, which are the 14 after the byte-level tokens.
+SPECIAL_TOKENS = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|object_ref_start|>",
+    "<|object_ref_end|>",
+    "<|box_start|>",
+    "<|box_end|>",
+    "<|quad_start|>",
+    "<|quad_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|vision_pad|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+)
+QWEN_VOCABULARY = 151_936
+QWEN_FIRST_SPECIAL_TOKEN = 151_643
+
+
+def special_token_id(token: str, vocabulary: int) -> int:
+    """Return the id of a special token: Qwen's own in its vocabulary, else among the last 14 ids.
+
+    Raises:
+        ValueError: Not one of `SPECIAL_TOKENS`.
+    """
+    if token not in SPECIAL_TOKENS:
+        raise ValueError(f"no special token {token!r}; choose one of {', '.join(SPECIAL_TOKENS)}")
+    first = QWEN_FIRST_SPECIAL_TOKEN if vocabulary == QWEN_VOCABULARY else vocabulary - len(SPECIAL_TOKENS)
+    return first + SPECIAL_TOKENS.index(token)
+
+
+def build_planner(config: PlannerConfig, attention: str = "sdpa") -> Qwen2_5_VLForConditionalGeneration:
+    """Return an untrained planner in float32, drawn from the global random generator.
+
+    Args:
+        config: Its sizes.
+        attention: "eager" or "sdpa".
+
+    Raises:
+        ValueError: Heads and rotary sections that do not fit the width.
+    """
+    head_dim = config.dim // config.num_heads
+    if config.dim % config.num_heads or sum(config.mrope_section) * 2 != head_dim:
+        raise ValueError(
+            f"mrope_section {config.mrope_section} must add up to half of the head width, "
+            f"and {config.num_heads} heads must divide the width {config.dim}"
+        )
+    vision = config.vision
+    ids = {name: special_token_id(f"<|{name}|>", config.vocabulary) for name in ("im_end", "endoftext")}
+    text_config = {
+        "hidden_size": config.dim,
+        "num_hidden_layers": config.depth,
+        "num_attention_heads": config.num_heads,
+        "num_key_value_heads": config.num_kv_heads,
+        "intermediate_size": config.mlp_dim,
+        "vocab_size": config.vocabulary,
+        "rope_theta": config.rope_theta,
+        "rope_scaling": {"type": "mrope", "mrope_section": list(config.mrope_section)},
+        "rms_norm_eps": RMS_NORM_EPS,
+        "max_position_embeddings": MAX_POSITIONS,
+        "tie_word_embeddings": True,
+        "use_cache": False,
+        "bos_token_id": ids["endoftext"],
+        "eos_token_id": ids["im_end"],
+        "pad_token_id": None,
+    }
+    vision_config = {
+        "hidden_size": vision.dim,
+        "depth": vision.depth,
+        "num_heads": vision.num_heads,
+        "intermediate_size": vision.mlp_dim,
+        "out_hidden_size": config.dim,
+        "patch_size": vision.patch_size,
+        "spatial_merge_size": vision.merge_size,
+        "temporal_patch_size": TEMPORAL_PATCH_SIZE,
+        "window_size": vision.window_size,
+        "fullatt_block_indexes": list(vision.full_attention_blocks),
+    }
+    hugging_face = Qwen2_5_VLConfig(
+        text_config=text_config,
+        vision_config=vision_config,
+        tie_word_embeddings=True,
+        image_token_id=special_token_id("<|image_pad|>", config.vocabulary),
+        video_token_id=special_token_id("<|video_pad|>", config.vocabulary),
+        vision_start_token_id=special_token_id("<|vision_start|>", config.vocabulary),
+        vision_end_token_id=special_token_id("<|vision_end|>", config.vocabulary),
+        attn_implementation=attention,
+    )
+    return Qwen2_5_VLForConditionalGeneration(hugging_face)
+
+
+def normalize_views(views: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """Return float32 [V, 3, H, W] for RGB uint8 views [V, H, W, 3]: over 255, less the mean, over the deviation."""
+    scaled = views.permute(0, 3, 1, 2).float() * (1 / 255)
+    return (scaled - scaled.new_tensor(mean)[:, None, None]) / scaled.new_tensor(std)[:, None, None]
+
+
+def patchify(views: Tensor, config: VisionConfig) -> Tensor:
+    """Return the flattened patches of each view, [V * rows * columns, 3 * 2 * patch * patch], float32.
+
+    Patches that are merged into one token follow each other; a still image fills both frames of the temporal patch.
+
+    Args:
+        views: RGB uint8 [V, H, W, 3]; H and W are multiples of patch_size * merge_size.
+        config: Patch and merge size.
+
+    Raises:
+        ValueError: H or W is not such a multiple.
+    """
+    count, height, width, _ = views.shape
+    patch, merge = config.patch_size, config.merge_size
+    unit = patch * merge
+    if height % unit or width % unit:
+        raise ValueError(f"views of {height} by {width} pixels; resize them to multiples of {unit}")
+    pixels = normalize_views(views, IMAGE_MEAN, IMAGE_STD)
+    cells = pixels.reshape(count, 3, height // unit, merge, patch, width // unit, merge, patch)
+    cells = cells.permute(0, 2, 5, 3, 6, 1, 4, 7)[:, :, :, :, :, :, None]
+    return cells.expand(-1, -1, -1, -1, -1, -1, TEMPORAL_PATCH_SIZE, -1, -1).reshape(
+        -1, 3 * TEMPORAL_PATCH_SIZE * patch * patch
+    )
+
+
+def hidden_states(
+    planner: Qwen2_5_VLForConditionalGeneration, config: PlannerConfig, views: Tensor, token_ids: Tensor
+) -> tuple[Tensor, ...]:
+    """Return all depth + 1 hidden states, each [1, L, dim].
+
+    Number 0 is the embedding, i the output of layer i, and the last one comes after the final norm.
+
+    Args:
+        planner: From `build_planner`.
+        config: Its sizes.
+        views: RGB uint8 [V, H, W, 3].
+        token_ids: int64 [1, L], with an image token for every merged patch.
+    """
+    count, height, width, _ = views.shape
+    patch = config.vision.patch_size
+    grid = torch.tensor([[1, height // patch, width // patch]] * count, device=views.device)
+    # The network below the language head: the logits of the vocabulary are of no use to a robot.
+    output = planner.model(
+        input_ids=token_ids,
+        pixel_values=patchify(views, config.vision),
+        image_grid_thw=grid,
+        attention_mask=torch.ones_like(token_ids),
+        output_hidden_states=True,
+        use_cache=False,
+    )
+    states: tuple[Tensor, ...] = output.hidden_states
+    return states
