@@ -1,4 +1,4 @@
-# `make test` sets up what it needs and runs everything that CI runs.
+# `make demo` and `make test` set up what they need; everything else is for those who work on it.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
@@ -8,14 +8,17 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 APT_PACKAGES := cmake libegl1 libosmesa6
 ROBOSUITE := robosuite==1.5.2
 
-.PHONY: help test test-all ctest lint clean
+.PHONY: help demo test test-all ctest lint bundle clean
 
 help:
+	@echo "make demo      set up, and drive the simulated arm from the tiny bundle; results in out/demo"
 	@echo "make test      set up, lint and run the tests"
 	@echo "make test-all  the same with the slow tests"
 	@echo "make lint      ruff, mypy, import-linter"
+	@echo "make bundle    make bundles/tiny again from its seed"
 
 $(VENV)/.venv-made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 	touch $@
 
@@ -25,11 +28,19 @@ $(VENV)/.system-packages:| $(VENV)/.venv-made
 	  else echo "install these first: sudo apt-get install $(APT_PACKAGES)" >&2; exit 1; fi; }
 	touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt $(VENV)/.system-packages | $(VENV)/.venv-made
-	$(PIP) install -q -c constraints.txt torch==2.13.0
-	$(PIP) install -q -c constraints.txt -e '.[cpu,export,sim,bench,dev]'
+# What the demo runs on: no torch, no exporter.
+$(VENV)/.demo: pyproject.toml constraints.txt $(VENV)/.system-packages | $(VENV)/.venv-made
+	$(PIP) install -q -c constraints.txt -e '.[cpu,sim,bench]'
 	$(PIP) install -q --no-deps $(ROBOSUITE)
 	touch $@
+
+$(VENV)/.dev: $(VENV)/.demo
+	$(PIP) install -q -c constraints.txt torch==2.13.0
+	$(PIP) install -q -c constraints.txt -e '.[cpu,export,sim,bench,dev]'
+	touch $@
+
+demo: $(VENV)/.demo
+	$(BIN)/st4vla demo
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -48,6 +59,10 @@ test: lint ctest
 
 test-all: lint ctest
 	$(BIN)/pytest -m "not gpu and not jetson"
+
+bundle: $(VENV)/.dev
+	$(BIN)/st4vla train init --preset tiny --seed 0 --out out/tiny --force
+	$(BIN)/st4vla export out/tiny --out bundles/tiny --name tiny
 
 clean:
 	rm -rf build out dist .mypy_cache .ruff_cache .pytest_cache

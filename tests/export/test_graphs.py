@@ -1,30 +1,18 @@
 """Tests that the three graphs compute what the policy computes, in PyTorch and in ONNX Runtime."""
 
-from pathlib import Path
-
 import numpy as np
 import onnxruntime
 import pytest
 import torch
 from torch import Tensor
 
+from st4vla.contracts.manifests import Bundle
 from st4vla.export.bridge_graph import BridgeGraph
-from st4vla.export.onnx_export import export_graphs
 from st4vla.export.planner_graph import PlannerGraph
 from st4vla.export.sampler_graph import SamplerGraph
-from st4vla.training.checkpoint import Checkpoint, init_checkpoint
+from st4vla.training.checkpoint import Checkpoint
 
 BOUND = 1e-4
-
-
-@pytest.fixture(scope="module")
-def checkpoint() -> Checkpoint:
-    return init_checkpoint("tiny", 0)
-
-
-@pytest.fixture(scope="module")
-def graphs(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return export_graphs(checkpoint.policy, head_ids(checkpoint), 2, tmp_path_factory.mktemp("graphs"))
 
 
 def head_ids(checkpoint: Checkpoint) -> list[int]:
@@ -72,12 +60,12 @@ def test_the_folded_graphs_equal_the_policy(checkpoint: Checkpoint) -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("instruction", ["lift it", "put the blue bowl next to the plate and then open the drawer"])
 def test_onnx_runtime_equals_the_policy_for_prompts_of_any_length(
-    checkpoint: Checkpoint, graphs: dict[str, Path], instruction: str
+    checkpoint: Checkpoint, rebuilt: Bundle, instruction: str
 ) -> None:
     given = feeds(checkpoint, instruction)
     known: dict[str, np.ndarray] = {name: value.numpy() for name, value in given.items()}
     for name in ("planner", "bridge", "sampler"):
-        session = onnxruntime.InferenceSession(str(graphs[name]), providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(str(rebuilt.path(f"{name}.onnx")), providers=["CPUExecutionProvider"])
         outputs = [output.name for output in session.get_outputs()]
         inputs = {value.name: known[value.name] for value in session.get_inputs()}
         known |= dict(zip(outputs, session.run(outputs, inputs), strict=True))

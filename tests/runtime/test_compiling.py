@@ -102,7 +102,7 @@ def test_altered_and_missing_engines_are_refused(bundle: Bundle, tmp_path: Path)
 def test_a_folder_of_somebody_else_is_left_alone(bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("dear")
-    with pytest.raises(UsageError, match="holds something that is not engines"):
+    with pytest.raises(UsageError, match="holds something other than engines"):
         compile_bundle(bundle, BACKEND, HERE, tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.tex").read_text() == "dear"
 

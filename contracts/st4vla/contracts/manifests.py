@@ -9,6 +9,7 @@ import msgspec
 
 from st4vla.contracts.action import ActionSpec, ActionStatistics
 from st4vla.contracts.files import FileEntry, read_manifest, verify_files
+from st4vla.contracts.messages import MAX_BUNDLE_NAME_BYTES
 from st4vla.contracts.model_config import ModelConfig, SamplerConfig
 from st4vla.contracts.prompts import PromptSpec
 from st4vla.contracts.tensor_spec import TensorSpec
@@ -71,7 +72,7 @@ class BundleManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         format_version: `BUNDLE_FORMAT`.
-        name: What it is called, at most 64 bytes.
+        name: What it is called, at most `MAX_BUNDLE_NAME_BYTES`.
         preset: The preset of its checkpoint.
         embodiment: Whose statistics it carries.
         views: Cameras in prompt order.
@@ -100,7 +101,10 @@ class BundleManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     files: dict[str, FileEntry]
 
     def __post_init__(self) -> None:
-        """Refuse a bundle without its three graphs, or one that names a file it does not promise."""
+        """Refuse a bundle that could not be served: its graphs, files, views and name must fit together."""
+        if not 1 <= len(self.name.encode()) <= MAX_BUNDLE_NAME_BYTES:
+            msg = f"bundle name {self.name!r}: 1 to {MAX_BUNDLE_NAME_BYTES} bytes fit on the wire"
+            raise ValueError(msg)
         if set(self.graphs) != set(GRAPH_NAMES):
             msg = f"a bundle has the graphs {', '.join(GRAPH_NAMES)}; this one has {', '.join(sorted(self.graphs))}"
             raise ValueError(msg)

@@ -13,11 +13,12 @@ from st4vla.contracts.errors import PromptError
 PLACEHOLDER = "{instruction}"
 IMAGE_TOKEN = "<|image_pad|>"  # noqa: S105
 
-#: Spatial prompts by name. `generic` follows the wording of the ST4VLA paper (arXiv 2602.10109), `grounding` that of
-#: the configurations released with InternVLA-M1.
+#: Spatial prompts by name. `generic` is the one in figure 2 of the InternVLA-M1 report (arXiv 2510.13778), whose second
+#: sentence the ST4VLA paper (arXiv 2602.10109) calls its unified prompt; `grounding` is that of the released
+#: configurations.
 SPATIAL_PROMPTS: dict[str, str] = {
     "none": PLACEHOLDER,
-    "generic": PLACEHOLDER + " Figure out how to execute it, then locate the key object needed.",
+    "generic": f"Your task is to {PLACEHOLDER}. Figure out how to execute it, then locate the key object needed.",
     "grounding": (
         f"Your task is {PLACEHOLDER}. To identify the key objects for your task. "
         "Locate their bounding boxes in [x1,y1,x2,y2] format."

@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from st4vla.contracts.messages import MAX_JOINTS, MAX_VIEW_NAME_BYTES
+from st4vla.contracts.messages import MAX_BUNDLE_NAME_BYTES, MAX_JOINTS, MAX_VIEW_NAME_BYTES
 
 MAGIC = int.from_bytes(b"ST4V", "little")
 WIRE_VERSION = 1
@@ -223,7 +223,7 @@ WELCOME = Record(
         Field("ready", "u16", "0: still warming up"),
         Field("reserved", "u32", "0"),
         Field("bundle_digest", "u8", "SHA-256 of the bundle's manifest", 32),
-        Field("bundle_name", "char", "UTF-8, padded with zeros", 64),
+        Field("bundle_name", "char", "UTF-8, padded with zeros", MAX_BUNDLE_NAME_BYTES),
     ),
 )
 

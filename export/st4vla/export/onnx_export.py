@@ -1,8 +1,11 @@
 """Write the policy's three graphs as ONNX."""
 
+import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -59,18 +62,46 @@ def _export(
     path: Path,
     dynamic: dict[str, dict[int, object] | None] | None,
 ) -> None:
-    with warnings.catch_warnings(), torch.no_grad():
-        # The exporter warns of its own internals, never of the graph: what counts is the parity of the result.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
+    with _quiet_exporter(), torch.no_grad():
+        program = torch.onnx.export(
             module.eval(),
             kwargs=inputs,
-            f=str(path),
             input_names=list(inputs),
             output_names=outputs,
             dynamic_shapes=dynamic,
             dynamo=True,
             opset_version=OPSET,
-            external_data=False,
             verbose=False,
         )
+        assert program is not None  # noqa: S101 - what the exporter returns when it is given no path
+        _forget_origin(program.model)
+        program.save(str(path), external_data=False)
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Silence what the exporter says of its own internals; what counts is the parity of the result."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            for logger in loggers:
+                logger.setLevel(logging.ERROR)
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+def _forget_origin(model: Any) -> None:
+    """Drop the stack traces that the exporter leaves: they name files of this machine, and no engine reads them."""
+    for graph in (model.graph, *model.functions.values()):
+        graph.metadata_props.clear()
+        for value in (*graph.inputs, *graph.outputs):
+            value.metadata_props.clear()
+        for node in graph.all_nodes():
+            node.metadata_props.clear()
+            node.doc_string = None
+            for value in node.outputs:
+                value.metadata_props.clear()

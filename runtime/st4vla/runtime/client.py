@@ -53,14 +53,18 @@ class Client:
         """
         deadline = time.monotonic() + timeout_s
         while (left_s := deadline - time.monotonic()) > 0:
-            with suppress(zmq.Again):
-                self._socket.send(encode(Hello(next(self._sequence))), zmq.NOBLOCK)
+            self.greet()
             if self._socket.poll(int(min(left_s, 0.25) * 1000) + 1):
                 for message in self.receive():
                     if isinstance(message, Welcome):
                         return message
         msg = f"no server answered at {self.endpoint} within {timeout_s:g} s; start one with `st4vla serve BUNDLE`"
         raise ServerUnreachableError(msg)
+
+    def greet(self) -> None:
+        """Ask what is served, without waiting for the `Welcome`; a full socket drops the question."""
+        with suppress(zmq.Again):
+            self._socket.send(encode(Hello(next(self._sequence))), zmq.NOBLOCK)
 
     def send(self, observation: Observation) -> bool:
         """Send an observation with a sequence of this client's; False when the socket is full and it was dropped."""

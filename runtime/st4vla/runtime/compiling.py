@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from st4vla.contracts.errors import FingerprintMismatchError, ManifestError, ParityError, UsageError
+from st4vla.contracts.errors import FingerprintMismatchError, ManifestError, ParityError
 from st4vla.contracts.files import file_entry, read_manifest, verify_files, write_manifest
+from st4vla.contracts.folders import replaced_folder
 from st4vla.contracts.manifests import (
     ENGINES_FORMAT,
     ENGINES_MANIFEST,
@@ -45,8 +44,7 @@ def compile_bundle(
 ) -> EnginesManifest:
     """Compile all graphs, hold them against the golden outputs, and put them in place at once.
 
-    The engines are made in a folder beside `target` and renamed when all is well: a build that fails or is killed
-    leaves what was there before.
+    A build that fails or is killed leaves what was there before.
 
     Args:
         bundle: A verified bundle.
@@ -60,12 +58,7 @@ def compile_bundle(
         EngineError: The back end refused a graph.
         ParityError: An engine's outputs differ too much from the golden ones.
     """
-    if target.exists() and any(target.iterdir()) and not (target / ENGINES_MANIFEST).is_file():
-        msg = f"{target} holds something that is not engines; name an empty or a new folder with --out"
-        raise UsageError(msg)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
+    with replaced_folder(target, ENGINES_MANIFEST, "engines") as work:
         engines = {name: _compile_graph(bundle, backend, name, work, report) for name in GRAPH_NAMES}
         manifest = EnginesManifest(
             format_version=ENGINES_FORMAT,
@@ -76,12 +69,6 @@ def compile_bundle(
             files={path.name: file_entry(path) for path in sorted(work.iterdir())},
         )
         write_manifest(work / ENGINES_MANIFEST, manifest)
-        if target.exists():
-            shutil.rmtree(target)
-        work.chmod(0o755)
-        work.rename(target)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return manifest
 
 

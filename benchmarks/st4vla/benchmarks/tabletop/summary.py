@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
 
 from st4vla.benchmarks.tabletop.episode import Episode
 from st4vla.contracts.clock import NS_PER_MS, NS_PER_S
+from st4vla.runtime.telemetry import percentiles
 
 
 def summarise(episode: Episode, *, deadline_ms: float, warm_up_s: float = 1.0) -> dict[str, Any]:
@@ -45,20 +43,12 @@ def summarise(episode: Episode, *, deadline_ms: float, warm_up_s: float = 1.0) -
         "ticks_overrun": episode.overruns,
         "system1_hz": round(len(arrivals) / span_s, 2),
         "system2_hz": round(len(plans) / span_s, 2),
-        "frame_to_action_ms": _percentiles(to_action_ms, (50, 95, 99, 100)),
-        "chunk_age_ms": _percentiles(ages_ms, (50, 95, 99, 100)),
-        "plan_age_ms": _percentiles([entry.chunk.plan_age_ns / NS_PER_MS for entry in arrivals], (50, 95)),
+        "frame_to_action_ms": percentiles(to_action_ms, (50, 95, 99, 100)),
+        "chunk_age_ms": percentiles(ages_ms, (50, 95, 99, 100)),
+        "plan_age_ms": percentiles([entry.chunk.plan_age_ns / NS_PER_MS for entry in arrivals], (50, 95)),
         "frames_sent": sum(tick.sent for tick in ticks),
         "frames_dropped": sum(not tick.sent for tick in ticks) + superseded,
         "chunks": len(arrivals),
         "chunks_late": sum(age_ms > deadline_ms for age_ms in ages_ms),
         "errors": len(episode.errors),
     }
-
-
-def _percentiles(values: Sequence[float], wanted: Sequence[int]) -> dict[str, float | None]:
-    names = ["max" if percent == 100 else f"p{percent}" for percent in wanted]
-    if not values:
-        return dict.fromkeys(names)
-    found = np.percentile(values, wanted)
-    return {name: round(float(value), 2) for name, value in zip(names, found, strict=True)}

@@ -5,7 +5,9 @@ over 100 timesteps; the sampler is that of Song et al., "Denoising Diffusion Imp
 """
 
 import math
+import operator
 from functools import cache
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -17,26 +19,26 @@ MAX_BETA = 0.999
 COSINE_OFFSET = 0.008
 
 
-def squared_cosine_betas(num_timesteps: int = NUM_TRAIN_TIMESTEPS) -> Tensor:
-    """Return beta [num_timesteps], float64, in (0, MAX_BETA]."""
-
+@cache
+def _betas(num_timesteps: int) -> tuple[float, ...]:
+    # Plain floats, not a tensor's: an exporter that traces the sampler would take those for unknowns.
     def alpha_bar(fraction: float) -> float:
         return math.cos((fraction + COSINE_OFFSET) / (1 + COSINE_OFFSET) * math.pi / 2) ** 2
 
-    betas = [
+    return tuple(
         min(1 - alpha_bar((i + 1) / num_timesteps) / alpha_bar(i / num_timesteps), MAX_BETA)
         for i in range(num_timesteps)
-    ]
-    return torch.tensor(betas, dtype=torch.float64)
+    )
 
 
 @cache
 def _alphas_cumprod(num_timesteps: int) -> tuple[float, ...]:
-    product, products = 1.0, []
-    for beta in squared_cosine_betas(num_timesteps).tolist():
-        product *= 1.0 - beta
-        products.append(product)
-    return tuple(products)
+    return tuple(accumulate((1.0 - beta for beta in _betas(num_timesteps)), operator.mul))
+
+
+def squared_cosine_betas(num_timesteps: int = NUM_TRAIN_TIMESTEPS) -> Tensor:
+    """Return beta [num_timesteps], float64, in (0, MAX_BETA]."""
+    return torch.tensor(_betas(num_timesteps), dtype=torch.float64)
 
 
 def alphas_cumprod(num_timesteps: int = NUM_TRAIN_TIMESTEPS) -> Tensor:

@@ -1,0 +1,122 @@
+"""A checkpoint's graphs, tokenizer, statistics and golden numbers in one folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+
+from st4vla.contracts.errors import UsageError
+from st4vla.contracts.files import file_entry, write_manifest
+from st4vla.contracts.folders import replaced_folder
+from st4vla.contracts.manifests import BUNDLE_FORMAT, BUNDLE_MANIFEST, BundleManifest, GraphSpec
+from st4vla.contracts.messages import MAX_BUNDLE_NAME_BYTES
+from st4vla.contracts.tensor_spec import TensorSpec
+from st4vla.export.onnx_export import export_graphs
+from st4vla.export.planner_graph import PlannerGraph
+from st4vla.training.checkpoint import Checkpoint
+
+GOLDEN_INSTRUCTION = "pick up the red cube"
+GOLDEN_SEED = 20260
+TOKENIZER, GOLDEN = "tokenizer.json", "golden.npz"
+
+
+def export_bundle(checkpoint: Checkpoint, folder: Path, *, name: str, embodiment: str | None = None) -> BundleManifest:
+    """Write a bundle; a bundle that is in its place already is replaced when the new one is whole.
+
+    Args:
+        checkpoint: What training left.
+        folder: Where to.
+        name: What the bundle is called.
+        embodiment: Whose action statistics it carries; needed when the checkpoint has several.
+
+    Raises:
+        UsageError: `folder` holds something else, the name is too long, or the embodiment is not the checkpoint's.
+    """
+    source = checkpoint.manifest
+    if not 1 <= len(name.encode()) <= MAX_BUNDLE_NAME_BYTES:
+        msg = f"bundle name {name!r}: 1 to {MAX_BUNDLE_NAME_BYTES} bytes fit on the wire; choose another with --name"
+        raise UsageError(msg)
+    known = sorted(source.statistics)
+    chosen = embodiment if embodiment is not None else (known[0] if len(known) == 1 else "")
+    if chosen not in known:
+        msg = f"embodiment {embodiment!r}: choose one of {', '.join(known)} with --embodiment"
+        raise UsageError(msg)
+    with replaced_folder(folder, BUNDLE_MANIFEST, "a bundle") as work:
+        head_ids = checkpoint.tokenizer.encode(source.prompt.head, add_special_tokens=False).ids
+        paths = export_graphs(checkpoint.policy, head_ids, len(source.views), work)
+        checkpoint.tokenizer.save(str(work / TOKENIZER))
+        np.savez_compressed(work / GOLDEN, **golden_numbers(checkpoint, head_ids))
+        manifest = BundleManifest(
+            format_version=BUNDLE_FORMAT,
+            name=name,
+            preset=source.preset,
+            embodiment=chosen,
+            views=source.views,
+            action=source.action,
+            statistics=source.statistics[chosen],
+            prompt=source.prompt,
+            sampler=source.sampler,
+            graphs={graph: graph_spec(path) for graph, path in paths.items()},
+            tokenizer=TOKENIZER,
+            golden=GOLDEN,
+            files={path.name: file_entry(path) for path in sorted(work.iterdir())},
+        )
+        write_manifest(work / BUNDLE_MANIFEST, manifest)
+    return manifest
+
+
+def golden_numbers(checkpoint: Checkpoint, head_ids: list[int]) -> dict[str, Any]:
+    """Return inputs from a seed and what PyTorch makes of them, under ``GRAPH/input/NAME`` and ``GRAPH/output/NAME``.
+
+    The condition and the actions come from the policy as it was trained, without any fold.
+    """
+    source, policy = checkpoint.manifest, checkpoint.policy
+    rng = np.random.default_rng(GOLDEN_SEED)
+    view, action = source.views[0], source.action
+    views = rng.integers(0, 256, (len(source.views), view.height // 28, view.width // 28, 3), np.uint8)
+    views = views.repeat(28, axis=1).repeat(28, axis=2)
+    text = source.prompt.render(GOLDEN_INSTRUCTION)
+    token_ids = np.array([checkpoint.tokenizer.encode(text, add_special_tokens=False).ids], np.int64)
+    noise = rng.standard_normal((1, action.horizon, action.dim), np.float32)
+    prefix = np.clip(rng.standard_normal((1, action.horizon, action.dim), np.float32), -1, 1)
+    weights = np.linspace(1, 0, action.horizon, dtype=np.float32)[None]
+    pixels, ids = torch.from_numpy(views), torch.from_numpy(token_ids)
+    with torch.no_grad():
+        plan_keys, plan_values = (tensor.numpy() for tensor in PlannerGraph(policy, head_ids)(pixels, ids))
+        condition = policy.condition(policy.plan(pixels, ids), pixels).numpy()
+        tensors = (torch.from_numpy(array) for array in (noise, prefix, weights))
+        actions = policy.act(pixels, ids, *tensors).numpy()
+    inputs = {
+        "planner": {"views": views, "token_ids": token_ids},
+        "bridge": {"views": views, "plan_keys": plan_keys, "plan_values": plan_values},
+        "sampler": {"condition": condition, "noise": noise, "prefix": prefix, "prefix_weights": weights},
+    }
+    outputs = {
+        "planner": {"plan_keys": plan_keys, "plan_values": plan_values},
+        "bridge": {"condition": condition},
+        "sampler": {"actions": actions},
+    }
+    sides = (("input", inputs), ("output", outputs))
+    return {
+        f"{graph}/{side}/{name}": array
+        for side, graphs in sides
+        for graph, arrays in graphs.items()
+        for name, array in arrays.items()
+    }
+
+
+def graph_spec(path: Path) -> GraphSpec:
+    """Return the inputs and outputs that an ONNX file declares."""
+    graph = onnx.load(path, load_external_data=False).graph
+
+    def spec(value: Any) -> TensorSpec:
+        tensor = value.type.tensor_type
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
+        shape = tuple(size.dim_param or int(size.dim_value) for size in tensor.shape.dim)
+        return TensorSpec(value.name, dtype, shape)
+
+    return GraphSpec(path.name, tuple(map(spec, graph.input)), tuple(map(spec, graph.output)))

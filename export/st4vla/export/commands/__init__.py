@@ -1,0 +1,1 @@
+"""The part of the `st4vla` command line that exports."""
