@@ -1,7 +1,5 @@
 """The tiny checkpoint, and the bundle that is made of it today."""
 
-from pathlib import Path
-
 import pytest
 
 from st4vla.contracts.manifests import Bundle

@@ -1,20 +1,35 @@
+import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import simplejpeg
 import zmq
 
+from st4vla.contracts import wire_table as table
 from st4vla.contracts.clock import monotonic_ns
 from st4vla.contracts.errors import PortInUseError, PromptError, ServerUnreachableError, TransportError
-from st4vla.contracts.messages import ActionChunk, ErrorCode, ErrorReply, Message, Observation, Plan, PlanReason, View
-from st4vla.contracts.wire import decode, encode
+from st4vla.contracts.messages import (
+    ActionChunk,
+    ErrorCode,
+    ErrorReply,
+    ImageEncoding,
+    Message,
+    Observation,
+    Plan,
+    PlanReason,
+    View,
+)
+from st4vla.contracts.wire import checksum, decode, encode
 from st4vla.runtime.client import Client
 from st4vla.runtime.noise import seeded_noise
 from st4vla.runtime.policy import NullPolicy, PlanTensors, Views
 from st4vla.runtime.server import Server
 
 SIZE = 28
+CRC_OFFSET = next(offset for field, offset in table.HEADER.offsets if field.name == "crc32c")
 
 
 class Grumpy(NullPolicy):
@@ -199,4 +214,60 @@ def test_stopping_ends_every_thread(server: Server, client: Client) -> None:
     began = time.monotonic()
     server.stop()
     assert time.monotonic() - began < 2
-    assert not any(thread.is_alive() for thread in server._threads)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("st4vla")]
+
+
+def test_stopping_waits_for_a_plan_that_is_being_made_and_sends_it() -> None:
+    slow = Server(NullPolicy(image_size=SIZE, plan_s=0.5), "tcp://127.0.0.1:*")
+    slow.start()
+    with Client(slow.endpoint) as client:
+        client.hello()
+        client.send(observation(client, wants_plans=True))
+        time.sleep(0.2)
+        slow.stop()
+        assert isinstance(await_message(client, lambda message: isinstance(message, Plan)), Plan)
+
+
+@pytest.mark.parametrize(
+    ("record", "field", "value", "match"),
+    [
+        (table.OBSERVATION, "instruction_encoding", 9, "instruction encoding 9"),
+        (table.OBSERVATION, "view_count", 0, "0 views"),
+        (table.VIEW, "encoding", 7, "encoding 7"),
+    ],
+)
+def test_an_observation_with_an_unknown_encoding_is_refused_and_the_next_one_served(  # noqa: PLR0917
+    server: Server, client: Client, record: table.Record, field: str, value: int, match: str
+) -> None:
+    frame = encode(observation(client))
+    offset = table.HEADER.size + (0 if record is table.OBSERVATION else table.OBSERVATION.size)
+    position = offset + next(start for entry, start in record.offsets if entry.name == field)
+    frame[position : position + 1] = bytes([value])
+    frame[CRC_OFFSET : CRC_OFFSET + 4] = checksum(frame).to_bytes(4, "little")
+    context = zmq.Context()
+    with context.socket(zmq.DEALER) as stranger:
+        stranger.setsockopt(zmq.LINGER, 0)
+        stranger.connect(server.endpoint)
+        stranger.send(frame)
+        assert stranger.poll(2000)
+        reply = decode(stranger.recv())
+    context.term()
+    assert isinstance(reply, ErrorReply)
+    assert reply.code is ErrorCode.MALFORMED_MESSAGE
+    assert match in reply.message
+    client.send(observation(client))
+    await_message(client, is_chunk)
+
+
+def test_a_view_that_is_no_jpeg_or_another_one_is_refused_and_the_next_one_served(client: Client) -> None:
+    small = simplejpeg.encode_jpeg(np.zeros((8, 8, 3), np.uint8))
+    for data, match in ((b"no jpeg", "not a JPEG that can be decoded"), (small, "its JPEG holds (8, 8)")):
+        good = observation(client)
+        bad = replace(good.views[0], encoding=ImageEncoding.JPEG, data=np.frombuffer(data, np.uint8))
+        client.send(replace(good, views=(bad, good.views[1])))
+        error = await_message(client, is_error)
+        assert isinstance(error, ErrorReply)
+        assert error.code is ErrorCode.OBSERVATION
+        assert match in error.message
+    client.send(observation(client))
+    await_message(client, is_chunk)

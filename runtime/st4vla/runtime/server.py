@@ -51,6 +51,8 @@ from st4vla.runtime.views import stack_views
 
 LOG = logging.getLogger(__name__)
 POLL_MS = 100
+#: How long a server that stops tries to deliver its last replies.
+LINGER_MS = 200
 
 #: The first class that fits decides; a wire error of no other class is a malformed message.
 CODES: tuple[tuple[type[St4vlaError], ErrorCode], ...] = (
@@ -84,9 +86,11 @@ class Server:
         self.counts: Counter[str] = Counter()
         self.endpoint = ""
         self._context = zmq.Context()
-        self._stop = threading.Event()
+        self._stop_systems = threading.Event()
+        self._stop_wire = threading.Event()
         self._sequence = itertools.count(1)
-        self._threads: list[threading.Thread] = []
+        self._systems: list[threading.Thread] = []
+        self._wire: threading.Thread | None = None
 
     def start(self) -> None:
         """Bind, then start the three threads.
@@ -96,7 +100,7 @@ class Server:
             TransportError: The address is not one that this machine can listen on.
         """
         router = self._context.socket(zmq.ROUTER)
-        router.setsockopt(zmq.LINGER, 0)
+        router.setsockopt(zmq.LINGER, LINGER_MS)
         router.setsockopt(zmq.SNDHWM, 16)
         router.setsockopt(zmq.RCVHWM, 16)
         try:
@@ -112,17 +116,26 @@ class Server:
         replies = self._context.socket(zmq.PULL)
         replies.setsockopt(zmq.LINGER, 0)
         replies.bind("inproc://replies")
-        for target, arguments in ((self._serve, (router, replies)), (self._act, ()), (self._plan, ())):
-            thread = threading.Thread(target=target, args=arguments, name=f"st4vla{target.__name__}", daemon=True)
+        self._wire = threading.Thread(target=self._serve, args=(router, replies), name="st4vla_wire", daemon=True)
+        self._systems = [
+            threading.Thread(target=target, name=f"st4vla{target.__name__}", daemon=True)
+            for target in (self._act, self._plan)
+        ]
+        for thread in (self._wire, *self._systems):
             thread.start()
-            self._threads.append(thread)
 
     def stop(self) -> None:
-        """Stop all threads and free the address. Waits for a running engine call to end."""
-        self._stop.set()
+        """Stop all threads and free the address. Waits for a running engine call to end.
+
+        The systems end first, then the wire, which takes what they have to say: without it they would wait for ever.
+        """
+        self._stop_systems.set()
         self.scheduler.close()
-        for thread in self._threads:
+        for thread in self._systems:
             thread.join()
+        self._stop_wire.set()
+        if self._wire is not None:
+            self._wire.join()
         self._context.destroy(linger=0)
 
     def _serve(self, router: zmq.Socket[bytes], replies: zmq.Socket[bytes]) -> None:
@@ -130,16 +143,21 @@ class Server:
         poller.register(router, zmq.POLLIN)
         poller.register(replies, zmq.POLLIN)
         with router, replies:
-            while not self._stop.is_set():
+            while not self._stop_wire.is_set():
                 ready = dict(poller.poll(POLL_MS))
                 if replies in ready:
-                    identity, reply = replies.recv_multipart()
-                    self._send(router, identity, reply)
+                    self._forward(router, replies)
                 if router in ready:
                     address, *frames = router.recv_multipart(copy=False)
                     answer = self._receive(address.bytes, frames)
                     if answer is not None:
                         self._send(router, address.bytes, self._encoded(answer))
+            while replies.poll(0):
+                self._forward(router, replies)
+
+    def _forward(self, router: zmq.Socket[bytes], replies: zmq.Socket[bytes]) -> None:
+        identity, reply = replies.recv_multipart()
+        self._send(router, identity, reply)
 
     def _send(self, router: zmq.Socket[bytes], identity: bytes, reply: bytes | bytearray) -> None:
         try:
@@ -180,7 +198,7 @@ class Server:
 
     def _act(self) -> None:
         with self._outbox() as outbox:
-            while not self._stop.is_set():
+            while not self._stop_systems.is_set():
                 job = self.scheduler.take_act_job(monotonic_ns(), POLL_MS / 1000)
                 if job is not None:
                     outbox.send_multipart([job.identity, self._encoded(self._chunk(job))])
@@ -219,7 +237,7 @@ class Server:
 
     def _plan(self) -> None:
         with self._outbox() as outbox:
-            while not self._stop.is_set():
+            while not self._stop_systems.is_set():
                 job = self.scheduler.take_plan_job(monotonic_ns())
                 if job is None:
                     self.scheduler.wait(POLL_MS / 1000)

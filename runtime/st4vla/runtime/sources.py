@@ -102,6 +102,7 @@ class VideoFile:
 
     def __init__(self, path: Path, period_ns: int, *, loop: bool = False) -> None:
         self._path, self._period_ns, self._loop = path, period_ns, loop
+        self._frame: Any = None
         self._start()
         if self._frame is None:
             self.close()
@@ -235,7 +236,7 @@ def open_video(where: str, driver: str | None) -> Any:
     try:
         container = av.open(where, format=driver)
     except (av.FFmpegError, OSError, ValueError) as error:
-        msg = f"{where} cannot be opened as video: {error}"
+        msg = f"{where} cannot be opened as video: {getattr(error, 'strerror', None) or error}"
         raise SourceError(msg) from error
     if not container.streams.video:
         container.close()
@@ -256,5 +257,5 @@ def decoded(container: Any, where: str) -> Iterator[Any]:
         with suppress(EOFError):
             yield from container.decode(video=0)
     except (av.FFmpegError, OSError, ValueError) as error:
-        msg = f"{where} cannot be read any further: {error}"
+        msg = f"{where} cannot be read any further: {getattr(error, 'strerror', None) or error}"
         raise SourceError(msg) from error

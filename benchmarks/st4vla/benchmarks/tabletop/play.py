@@ -70,7 +70,7 @@ def play(
     figures["ok"] = whole and figures["chunks"] > 0 and figures["errors"] == 0
     out.mkdir(parents=True, exist_ok=True)
     write_video(out / VIDEO, episode.frames, rate_hz)
-    draw_timeline(out / TIMELINE, episode, instruction)
+    draw_timeline(out / TIMELINE, episode, f"the tabletop, told: {instruction}")
     receipt = {
         "what": "tabletop episode",
         "made_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 
 mpl.use("Agg")
 
@@ -13,11 +16,14 @@ from matplotlib import pyplot as plt
 from st4vla.benchmarks.tabletop.episode import Episode
 from st4vla.contracts.clock import NS_PER_MS, NS_PER_S
 
+FILM_PICTURES = 8
 BLUE, ORANGE, GREEN, GREY = "#1f6fb4", "#d9701a", "#2c8a4b", "#888888"
 
 
 def draw_timeline(path: Path, episode: Episode, title: str, window_s: tuple[float, float] = (5.0, 7.0)) -> None:
-    """Draw frames, plans, chunks and executed actions of a window, and ages over the whole episode, as PNG.
+    """Draw what the cameras saw, the events of a window, and ages over the whole episode, as PNG.
+
+    The events are frames, plans, chunks and executed actions.
 
     Args:
         path: Where to.
@@ -29,8 +35,9 @@ def draw_timeline(path: Path, episode: Episode, title: str, window_s: tuple[floa
     def seconds(time_ns: int) -> float:
         return (time_ns - episode.began_ns) / NS_PER_S
 
-    figure, (events, ages) = plt.subplots(2, 1, figsize=(12, 7), height_ratios=(3, 2), layout="constrained")
+    figure, (seen, events, ages) = plt.subplots(3, 1, figsize=(12, 9.5), height_ratios=(3, 3, 2), layout="constrained")
     figure.suptitle(title)
+    _draw_film(seen, episode, seconds)
     first_tick: dict[int, int] = {}
     for tick in episode.ticks:
         events.plot(seconds(tick.frame_capture_ns), 3, "|", color=GREY, markersize=14)
@@ -50,6 +57,7 @@ def draw_timeline(path: Path, episode: Episode, title: str, window_s: tuple[floa
     events.set_ylim(-0.6, 3.6)
     events.set_xlim(*window_s)
     events.set_title("a bar begins when its frame was taken and ends when its result arrived", fontsize=9)
+    events.set_xlabel("seconds from the first tick")
     events.grid(axis="x", alpha=0.3)
     arrived = [seconds(arrival.arrived_ns) for arrival in episode.arrivals]
     chunk_ages_ms = [(each.arrived_ns - each.chunk.frame_capture_ns) / NS_PER_MS for each in episode.arrivals]
@@ -64,6 +72,23 @@ def draw_timeline(path: Path, episode: Episode, title: str, window_s: tuple[floa
     ages.set_ylabel("age, ms")
     ages.set_ylim(bottom=0)
     ages.grid(alpha=0.3)
-    ages.legend(loc="upper right")
+    ages.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=9, borderaxespad=0.2)
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def _draw_film(axes: Any, episode: Episode, seconds: Callable[[int], float]) -> None:
+    """Draw what each camera saw at some instants, one row a camera."""
+    axes.set_axis_off()
+    if not episode.frames:
+        return
+    names = sorted(episode.frames[0])
+    chosen = np.linspace(0, len(episode.frames) - 1, min(FILM_PICTURES, len(episode.frames))).astype(int)
+    rows = [np.concatenate([episode.frames[index][name] for index in chosen], axis=1) for name in names]
+    axes.imshow(np.concatenate(rows))
+    width = rows[0].shape[1] / len(chosen)
+    for column, index in enumerate(chosen):
+        text = f"{seconds(episode.ticks[index].frame_capture_ns):.1f} s"
+        axes.text((column + 0.5) * width, -6, text, ha="center", va="bottom", fontsize=9)
+    for row, name in enumerate(names):
+        axes.text(-6, (row + 0.5) * rows[0].shape[0], name, ha="right", va="center", rotation=90, fontsize=9)
