@@ -1,4 +1,5 @@
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from st4vla.contracts.clock import monotonic_ns
 from st4vla.contracts.command_line import main
 from st4vla.contracts.errors import ObservationError, PromptError, ServerUnreachableError, UsageError
 from st4vla.contracts.messages import ActionChunk, ErrorReply, Message, Plan
@@ -13,7 +15,7 @@ from st4vla.runtime import streaming
 from st4vla.runtime.client import Client
 from st4vla.runtime.policy import NullPolicy, PlanTensors, Views
 from st4vla.runtime.server import Server
-from st4vla.runtime.sources import ImageFolder
+from st4vla.runtime.sources import ImageFolder, Picture
 from st4vla.runtime.streaming import Streamer, assign_views
 
 SIZE = 28
@@ -76,7 +78,7 @@ def test_each_picture_of_a_folder_is_answered(server: Server, images: Path, jpeg
     assert report.chunks == len(chunks) == 6 - report.frames_superseded
     assert report.plans == sum(isinstance(message, Plan) for message in messages) > 0
     assert chunks[-1].seed == 15
-    assert min(report.frame_to_action_ms) > 0
+    assert min(report.chunk_age_ms) > 0
 
 
 def test_a_frame_that_costs_its_chunk_does_not_end_the_stream(server: Server, images: Path) -> None:
@@ -113,6 +115,39 @@ def test_a_server_that_thinks_for_long_is_waited_for(images: Path, monkeypatch: 
     streamer, _ = stream(server, images)
     server.stop()
     assert streamer.report.chunks == 1
+
+
+class SlowCamera:
+    """Takes three times the period for each picture."""
+
+    def __init__(self, count: int) -> None:
+        self.left = count
+
+    def read(self) -> Picture | None:
+        time.sleep(3 * PERIOD_NS / 1e9)
+        self.left -= 1
+        return Picture(np.zeros((SIZE, SIZE, 3), np.uint8), monotonic_ns()) if self.left >= 0 else None
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_source_slower_than_the_period_sets_the_pace_and_chunks_come_in_between(server: Server) -> None:
+    arrivals: list[int] = []
+    with Client(server.endpoint) as client:
+        sources = dict.fromkeys(NAMES, SlowCamera(8))
+        streamer = Streamer(
+            client,
+            client.hello(),
+            sources,
+            "lift",
+            period_ns=PERIOD_NS,
+            seed=10,
+            on_message=lambda message: arrivals.append(streamer.report.frames_sent),
+        )
+        streamer.run()
+    assert streamer.report.frames_sent == 8
+    assert len(set(arrivals)) >= 6
 
 
 @pytest.mark.parametrize(

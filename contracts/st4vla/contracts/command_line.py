@@ -71,6 +71,20 @@ def _run(command: Command, options: argparse.Namespace) -> int:
     return 0 if result["ok"] else 1
 
 
+def require_positive(options: argparse.Namespace, *names: str) -> None:
+    """Refuse options that are not positive and finite; one that was not given (None) passes.
+
+    Raises:
+        UsageError: The message names each of them as it is written on the command line.
+    """
+    given = {name: getattr(options, name) for name in names}
+    wrong = {name: value for name, value in given.items() if value is not None and not 0 < value < float("inf")}
+    if wrong:
+        shown = ", ".join(f"--{name.replace('_', '-')} {value:g}" for name, value in wrong.items())
+        msg = f"{shown}: must be positive and finite"
+        raise UsageError(msg)
+
+
 def table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> str:
     """Return rows under a header as aligned columns, numbers to the right."""
     cells = [list(header), *([_cell(value) for value in row] for row in rows)]

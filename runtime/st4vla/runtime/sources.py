@@ -21,6 +21,7 @@ from st4vla.runtime.latest import LatestSlot
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".webp")
 CAMERA_TIMEOUT_S = 5.0
+CLOSE_TIMEOUT_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -176,11 +177,12 @@ class Camera:
         return picture
 
     def close(self) -> None:
-        """Stop grabbing and free the device."""
+        """Stop grabbing and free the device; a driver that does not let go of its thread keeps it until the end."""
         self._closing.set()
         self._newest.close()
-        self._thread.join()
-        self._container.close()
+        self._thread.join(CLOSE_TIMEOUT_S)
+        if not self._thread.is_alive():
+            self._container.close()
 
     def _grab(self) -> None:
         try:

@@ -11,7 +11,7 @@ from st4vla.contracts.errors import ObservationError, ServerUnreachableError, Us
 from st4vla.contracts.messages import ActionChunk, ErrorCode, ErrorReply, Message, Observation, Plan, Welcome
 from st4vla.runtime.client import Client
 from st4vla.runtime.framing import make_view
-from st4vla.runtime.sources import Source
+from st4vla.runtime.sources import Picture, Source
 
 #: A refusal of this kind costs one chunk; any other would come for every frame, so it ends the stream.
 PASSING = (ErrorCode.ENGINE, ErrorCode.UNSAFE_OUTPUT, ErrorCode.DEADLINE)
@@ -32,7 +32,7 @@ class StreamReport:
         plans: Plans of System 2.
         chunks: Chunks of System 1.
         errors: Frames that cost their chunk.
-        frame_to_action_ms: For each chunk, how old its frame was when it arrived.
+        chunk_age_ms: For each chunk, how old its frame was when it arrived.
     """
 
     frames_sent: int = 0
@@ -41,7 +41,7 @@ class StreamReport:
     plans: int = 0
     chunks: int = 0
     errors: int = 0
-    frame_to_action_ms: list[float] = field(default_factory=list)
+    chunk_age_ms: list[float] = field(default_factory=list)
 
 
 def assign_views(given: Sequence[str], wanted: Sequence[str]) -> dict[str, str]:
@@ -108,34 +108,39 @@ class Streamer:
             ObservationError: The server refuses what is sent to it.
             ServerUnreachableError: The server has fallen silent.
         """
-        began_ns = self._heard_ns = monotonic_ns()
+        due_ns = self._heard_ns = monotonic_ns()
         ticks = None if seconds is None else max(1, round(seconds * NS_PER_S / self._period_ns))
         tick, last = 0, -1
         while (ticks is None or tick < ticks) and not stopped():
+            read_ns = monotonic_ns()
             observation = self._observe(tick)
             if observation is None:
                 break
+            # While a camera is silent, a server is not expected to speak.
+            self._heard_ns += monotonic_ns() - read_ns
             if self._client.send(observation):
                 self.report.frames_sent += 1
                 last = observation.sequence
             else:
                 self.report.frames_refused += 1
             tick += 1
-            self._collect_until(began_ns + tick * self._period_ns)
+            # A source that is slower than the period sets the pace; what was missed is not made up for.
+            due_ns = max(due_ns + self._period_ns, monotonic_ns())
+            self._collect_until(due_ns)
         drained_ns = monotonic_ns() + round(DRAIN_S * NS_PER_S)
         while self._answered < last and not stopped() and monotonic_ns() < drained_ns:
             self._collect_until(monotonic_ns() + self._period_ns)
         return self.report
 
     def _observe(self, tick: int) -> Observation | None:
-        pictures = {}
-        for source in {id(source): source for source in self._sources.values()}.values():
+        pictures: dict[Source, Picture] = {}
+        for source in dict.fromkeys(self._sources.values()):
             picture = source.read()
             if picture is None:
                 return None
-            pictures[id(source)] = picture
+            pictures[source] = picture
         views = tuple(
-            make_view(pictures[id(self._sources[view.name])], view, self._jpeg_quality) for view in self._welcome.views
+            make_view(pictures[self._sources[view.name]], view, self._jpeg_quality) for view in self._welcome.views
         )
         return Observation(
             self._client.next_sequence(),
@@ -147,9 +152,13 @@ class Streamer:
         )
 
     def _collect_until(self, due_ns: int) -> None:
-        while (left_ns := due_ns - monotonic_ns()) > 0:
-            for message in self._client.receive(left_ns / NS_PER_S):
+        left_ns = due_ns - monotonic_ns()
+        while True:
+            for message in self._client.receive(max(left_ns, 0) / NS_PER_S):
                 self._take(message)
+            left_ns = due_ns - monotonic_ns()
+            if left_ns <= 0:
+                break
         silent_s = (monotonic_ns() - self._heard_ns) / NS_PER_S
         if silent_s > GONE_AFTER_S:
             msg = f"the server at {self._client.endpoint} has not answered for {GONE_AFTER_S:g} s; is it still running?"
@@ -161,7 +170,7 @@ class Streamer:
         self._heard_ns = monotonic_ns()
         if isinstance(message, ActionChunk):
             self.report.chunks += 1
-            self.report.frame_to_action_ms.append((self._heard_ns - message.frame_capture_ns) / NS_PER_MS)
+            self.report.chunk_age_ms.append((self._heard_ns - message.frame_capture_ns) / NS_PER_MS)
             self.report.frames_superseded = message.frames_superseded
             self._answered = message.observation_sequence
         elif isinstance(message, Plan):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from st4vla.contracts.command_line import table
+from st4vla.contracts.command_line import require_positive, table
 from st4vla.contracts.errors import MissingExtraError, UsageError
 
 
@@ -28,11 +28,7 @@ def check_episode_options(options: argparse.Namespace) -> None:
     Raises:
         UsageError: A length, deadline or seed out of range, or a file in the place of the folder.
     """
-    for name in ("seconds", "deadline_ms"):
-        value = getattr(options, name)
-        if not 0 < value < float("inf"):
-            msg = f"--{name.replace('_', '-')} {value:g}: must be positive and finite"
-            raise UsageError(msg)
+    require_positive(options, "seconds", "deadline_ms")
     if not 0 <= options.seed < 2**63:
         msg = f"--seed {options.seed}: must be at least 0 and below 2**63"
         raise UsageError(msg)

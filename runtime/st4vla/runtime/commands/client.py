@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from st4vla.contracts.clock import NS_PER_MS, NS_PER_S
-from st4vla.contracts.command_line import Command
+from st4vla.contracts.command_line import Command, require_positive
 from st4vla.contracts.errors import UsageError
 from st4vla.contracts.messages import ActionChunk, ErrorReply, Message, Plan
 from st4vla.runtime.client import Client
@@ -37,7 +37,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, help="stop after this long (default: when the pictures end)")
     parser.add_argument("--loop", action="store_true", help="begin images and videos again when they end")
     parser.add_argument("--jpeg", type=int, metavar="QUALITY", help="send JPEG of this quality, 1 to 100, not raw RGB")
-    parser.add_argument("--deadline-ms", type=float, default=0.0, help="later is refused (default: never)")
+    parser.add_argument("--deadline-ms", type=float, help="a later chunk is refused (default: none is)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first chunk's noise (default: 0)")
     parser.add_argument("--json", action="store_true", help="print each chunk as a JSON line with all its actions")
 
@@ -66,7 +66,7 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
             options.instruction,
             period_ns=period_ns,
             seed=options.seed,
-            deadline_ns=round(options.deadline_ms * NS_PER_MS),
+            deadline_ns=round((options.deadline_ms or 0.0) * NS_PER_MS),
             jpeg_quality=options.jpeg,
             on_message=_print_json if options.json else _print_line,
         )
@@ -77,22 +77,13 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
         "plans": report.plans,
         "chunks": report.chunks,
         "errors": report.errors,
-        "frame_to_action_ms": percentiles(report.frame_to_action_ms, (50, 95, 99, 100)),
+        "chunk_age_ms": percentiles(report.chunk_age_ms, (50, 95, 99, 100)),
         "ok": report.chunks > 0 and report.errors == 0,
     }
 
 
 def _check(options: argparse.Namespace) -> None:
-    wrong = [
-        f"--{name.replace('_', '-')} {value:g}"
-        for name in ("hz", "seconds")
-        if (value := getattr(options, name)) is not None and not 0 < value < float("inf")
-    ]
-    if not 0 <= options.deadline_ms < float("inf"):
-        wrong.append(f"--deadline-ms {options.deadline_ms:g}")
-    if wrong:
-        msg = f"{', '.join(wrong)}: must be positive and finite"
-        raise UsageError(msg)
+    require_positive(options, "hz", "seconds", "deadline_ms")
     if options.jpeg is not None and not 1 <= options.jpeg <= 100:
         msg = f"--jpeg {options.jpeg}: a quality lies from 1 to 100"
         raise UsageError(msg)

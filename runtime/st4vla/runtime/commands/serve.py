@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from st4vla.contracts.clock import NS_PER_S
-from st4vla.contracts.command_line import Command
-from st4vla.contracts.errors import UsageError
+from st4vla.contracts.command_line import Command, require_positive
 from st4vla.contracts.manifests import Bundle
 from st4vla.runtime.bundle_policy import BundlePolicy
 from st4vla.runtime.compiling import default_engines_folder, open_engines
@@ -32,9 +31,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> Mapping[str, Any]:
-    if options.plan_hz <= 0 or options.max_clients < 1:
-        msg = f"--plan-hz {options.plan_hz:g} and --max-clients {options.max_clients} must be positive"
-        raise UsageError(msg)
+    require_positive(options, "plan_hz", "max_clients")
     backend = choose_backend(options.backend)
     bundle = Bundle(options.bundle)
     folder = options.engines or default_engines_folder(bundle)
