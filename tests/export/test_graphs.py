@@ -42,7 +42,7 @@ def relative(actual: object, expected: Tensor) -> float:
 def test_the_folded_graphs_equal_the_policy(checkpoint: Checkpoint) -> None:
     policy, given = checkpoint.policy, feeds(checkpoint, "put the blue bowl on the table")
     plan = PlannerGraph(policy, head_ids(checkpoint)).eval()(given["views"], given["token_ids"])
-    states = policy.plan(given["views"], given["token_ids"])
+    states = policy.plan(given["views"][None], given["token_ids"])
     for index, (state, layer) in enumerate(zip(states, policy.layer_qformer.layers, strict=True)):
         attention = layer.cross_attn
         both = torch.nn.functional.linear(
@@ -51,10 +51,13 @@ def test_the_folded_graphs_equal_the_policy(checkpoint: Checkpoint) -> None:
         _, keys, values = both[0].chunk(3, dim=-1)
         assert max(relative(plan[0][index], keys), relative(plan[1][index], values)) < BOUND
     condition = BridgeGraph(policy).eval()(given["views"], *plan)
-    expected = policy.condition(states, given["views"])
+    expected = policy.condition(states, given["views"][None])
     assert relative(condition, expected) < BOUND
     chunk = given["noise"], given["prefix"], given["prefix_weights"]
-    assert relative(SamplerGraph(policy).eval()(condition, *chunk), policy.act(**given)) < BOUND
+    assert (
+        relative(SamplerGraph(policy).eval()(condition, *chunk), policy.act(**given | {"views": given["views"][None]}))
+        < BOUND
+    )
 
 
 @torch.no_grad()
@@ -69,6 +72,7 @@ def test_onnx_runtime_equals_the_policy_for_prompts_of_any_length(
         outputs = [output.name for output in session.get_outputs()]
         inputs = {value.name: known[value.name] for value in session.get_inputs()}
         known |= dict(zip(outputs, session.run(outputs, inputs), strict=True))
-    expected = checkpoint.policy.condition(checkpoint.policy.plan(given["views"], given["token_ids"]), given["views"])
-    errors = relative(known["condition"], expected), relative(known["actions"], checkpoint.policy.act(**given))
+    policy, batched = checkpoint.policy, given | {"views": given["views"][None]}
+    expected = policy.condition(policy.plan(batched["views"], given["token_ids"]), batched["views"])
+    errors = relative(known["condition"], expected), relative(known["actions"], policy.act(**batched))
     assert max(errors) < BOUND

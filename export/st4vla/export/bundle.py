@@ -87,9 +87,9 @@ def golden_numbers(checkpoint: Checkpoint, head_ids: list[int]) -> dict[str, Any
     pixels, ids = torch.from_numpy(views), torch.from_numpy(token_ids)
     with torch.no_grad():
         plan_keys, plan_values = (tensor.numpy() for tensor in PlannerGraph(policy, head_ids)(pixels, ids))
-        condition = policy.condition(policy.plan(pixels, ids), pixels).numpy()
+        condition = policy.condition(policy.plan(pixels[None], ids), pixels[None]).numpy()
         tensors = (torch.from_numpy(array) for array in (noise, prefix, weights))
-        actions = policy.act(pixels, ids, *tensors).numpy()
+        actions = policy.act(pixels[None], ids, *tensors).numpy()
     inputs = {
         "planner": {"views": views, "token_ids": token_ids},
         "bridge": {"views": views, "plan_keys": plan_keys, "plan_values": plan_values},

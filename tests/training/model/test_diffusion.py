@@ -146,3 +146,20 @@ def test_a_half_weight_keeps_the_estimate_and_the_noise_consistent(
 def test_a_prefix_without_weights_is_refused(golden: Golden, diffusion_transformer: DiffusionTransformer) -> None:
     with pytest.raises(ValueError, match="go together"):
         ddim_sample(diffusion_transformer, golden["in/dit_z"], golden["in/ddim_noise"], prefix=golden["in/dit_x"])
+
+
+@torch.no_grad()
+def test_steps_past_an_episode_s_end_have_no_loss(
+    golden: Golden, diffusion_transformer: DiffusionTransformer, relative_error: RelativeError
+) -> None:
+    actions, t, noise = golden["in/train_actions"], golden["in/train_t"], golden["in/train_noise"]
+    condition = torch.randn(len(actions), 8, 32)
+    mask = torch.ones(actions.shape[:2], dtype=torch.bool)
+    whole = diffusion_loss(diffusion_transformer, actions, t, noise, condition, mask)
+    assert relative_error(whole, diffusion_loss(diffusion_transformer, actions, t, noise, condition)) < 1e-6
+    mask[:, 10:] = False
+    loss = diffusion_loss(diffusion_transformer, actions, t, noise, condition, mask)
+    prediction = diffusion_transformer(q_sample(actions, t, noise), t, condition)
+    assert relative_error(loss, (prediction - noise)[:, :10].square().mean()) < 1e-6
+    nothing = diffusion_loss(diffusion_transformer, actions, t, noise, condition, torch.zeros_like(mask))
+    assert float(nothing) == 0

@@ -59,18 +59,39 @@ def test_a_width_that_does_not_divide_into_heads_is_refused() -> None:
         QueryingTransformer(48, 32, 8, 1, num_heads=5)
 
 
-def test_the_gradient_decay_is_kept_for_the_policy_and_not_applied(golden: Golden) -> None:
+def test_the_gradient_decay_acts_on_the_hidden_states_and_on_nothing_else(golden: Golden) -> None:
     torch.manual_seed(1)
     decayed = QueryingTransformer(48, 32, 8, 1, num_heads=4, gradient_decay=0.25).eval()
     whole = QueryingTransformer(48, 32, 8, 1, num_heads=4, gradient_decay=1.0).eval()
     whole.load_state_dict(decayed.state_dict())
-    gradients = []
+    found = []
     for model in (decayed, whole):
         hidden_state = golden["in/qformer_hidden_0"].clone().requires_grad_()
-        model([hidden_state]).square().sum().backward()
-        gradients.append(hidden_state.grad)
-    assert decayed.gradient_decay == 0.25
-    assert torch.equal(gradients[0], gradients[1])
+        visual = golden["in/qformer_hidden_1"].clone().requires_grad_()
+        condition = model([hidden_state], visual_tokens=visual)
+        condition.square().sum().backward()
+        parameters = [parameter.grad for parameter in model.parameters()]
+        found.append((condition, hidden_state.grad, visual.grad, parameters))
+    assert torch.equal(found[0][0], found[1][0])
+    assert torch.equal(found[0][1], 0.25 * found[1][1])
+    assert torch.equal(found[0][2], found[1][2])
+    assert all(torch.equal(*pair) for pair in zip(found[0][3], found[1][3], strict=True))
+
+
+@torch.no_grad()
+def test_visual_tokens_stand_after_each_hidden_state_and_are_never_masked(
+    golden: Golden, querying_transformer: QueryingTransformer, relative_error: RelativeError
+) -> None:
+    hidden_states = [golden["in/qformer_hidden_0"], golden["in/qformer_hidden_1"]]
+    parts = [hidden_state[:, :6] for hidden_state in hidden_states]
+    visual = hidden_states[0][:, 6:]
+    joined = querying_transformer([torch.cat([part, visual], dim=1) for part in parts])
+    assert relative_error(querying_transformer(parts, visual_tokens=visual), joined) < 1e-6
+    key_mask = torch.ones(2, 6, dtype=torch.bool)
+    key_mask[:, 4:] = False
+    masked = querying_transformer(parts, key_mask, visual)
+    shorter = querying_transformer([torch.cat([part[:, :4], visual], dim=1) for part in parts])
+    assert relative_error(masked, shorter) < 1e-5
 
 
 def test_dropout_acts_only_in_training(golden: Golden, querying_transformer: QueryingTransformer) -> None:

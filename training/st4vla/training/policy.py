@@ -57,42 +57,50 @@ class St4vlaPolicy(nn.Module):  # type: ignore[misc]
             action_dim, horizon, bridge.dim, config.head.depth, config.head.num_heads, bridge.num_queries
         )
 
-    def plan(self, views: Tensor, token_ids: Tensor) -> tuple[Tensor, ...]:
-        """Return the N hidden states that the bridge reads, each [1, L, dim].
+    def plan(self, views: Tensor, token_ids: Tensor, token_mask: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Return the N hidden states that the bridge reads, each [B, L, dim].
 
         Args:
-            views: RGB uint8 [V, H, W, 3].
-            token_ids: int64 [1, L].
+            views: RGB uint8 [B, V, H, W, 3].
+            token_ids: int64 [B, L], padded on the right.
+            token_mask: bool [B, L], False on padding; None where there is none.
         """
-        states = hidden_states(self.qwen_vl_interface.model, self.config.planner, views, token_ids)
+        planner, config = self.qwen_vl_interface.model, self.config.planner
+        states = hidden_states(planner, config, views.flatten(0, 1), token_ids, token_mask)
         return states[self.config.bridge.start_layer : self.config.bridge.end_layer]
 
-    def condition(self, plan: Sequence[Tensor], views: Tensor) -> Tensor:
-        """Return condition tokens [1, Q, D] from a plan of N states [1, L, dim] and views uint8 [V, H, W, 3]."""
-        tokens = self.dino_encoder.body(normalize_views(views, IMAGENET_MEAN, IMAGENET_STD))
-        visual = self.dino_pro(tokens.flatten(0, 1)[None])
-        decay = self.config.bridge.gradient_decay
-        decayed = (state * decay + state.detach() * (1 - decay) if state.requires_grad else state for state in plan)
-        return self.layer_qformer([torch.cat([state, visual], dim=1) for state in decayed])
+    def condition(self, plan: Sequence[Tensor], views: Tensor, token_mask: Tensor | None = None) -> Tensor:
+        """Return condition tokens [B, Q, D].
 
-    def act(
+        Args:
+            plan: N states [B, L, dim].
+            views: RGB uint8 [B, V, H, W, 3].
+            token_mask: bool [B, L], False where a state is one of padding.
+        """
+        tokens = self.dino_encoder.body(normalize_views(views.flatten(0, 1), IMAGENET_MEAN, IMAGENET_STD))
+        visual = self.dino_pro(tokens.unflatten(0, views.shape[:2]).flatten(1, 2))
+        return self.layer_qformer(plan, token_mask, visual)
+
+    def act(  # noqa: PLR0917 - as they come
         self,
         views: Tensor,
         token_ids: Tensor,
         noise: Tensor,
         prefix: Tensor | None = None,
         prefix_weights: Tensor | None = None,
+        token_mask: Tensor | None = None,
     ) -> Tensor:
-        """Return a chunk of normalised actions [1, T, A].
+        """Return chunks of normalised actions [B, T, A].
 
         Args:
-            views: RGB uint8 [V, H, W, 3].
-            token_ids: int64 [1, L].
-            noise: Standard normal, [1, T, A].
-            prefix: Normalised actions to hold to, [1, T, A]; see `ddim_sample`.
-            prefix_weights: How firmly, [1, T] in [0, 1].
+            views: RGB uint8 [B, V, H, W, 3].
+            token_ids: int64 [B, L], padded on the right.
+            noise: Standard normal, [B, T, A].
+            prefix: Normalised actions to hold to, [B, T, A]; see `ddim_sample`.
+            prefix_weights: How firmly, [B, T] in [0, 1].
+            token_mask: bool [B, L], False on padding; None where there is none.
         """
-        condition = self.condition(self.plan(views, token_ids), views)
+        condition = self.condition(self.plan(views, token_ids, token_mask), views, token_mask)
         return ddim_sample(
             self.action_model.net,
             condition,

@@ -77,7 +77,9 @@ def q_sample(x_start: Tensor, t: Tensor, noise: Tensor) -> Tensor:
     return alpha_bar.sqrt().to(x_start.dtype) * x_start + (1 - alpha_bar).sqrt().to(x_start.dtype) * noise
 
 
-def diffusion_loss(model: Any, actions: Tensor, t: Tensor, noise: Tensor, condition: Tensor) -> Tensor:
+def diffusion_loss(  # noqa: PLR0917 - in the order of the golden numbers
+    model: Any, actions: Tensor, t: Tensor, noise: Tensor, condition: Tensor, action_mask: Tensor | None = None
+) -> Tensor:
     """Return the mean squared error of the predicted noise, a scalar.
 
     Args:
@@ -86,8 +88,14 @@ def diffusion_loss(model: Any, actions: Tensor, t: Tensor, noise: Tensor, condit
         t: Timesteps [B], drawn uniformly from 0 to NUM_TRAIN_TIMESTEPS - 1.
         noise: Standard normal, [B, T, A].
         condition: Condition tokens [B, Q, D].
+        action_mask: bool [B, T], False past the end of an episode, where there is nothing to learn; None counts all.
     """
-    return functional.mse_loss(model(q_sample(actions, t, noise), t, condition), noise)
+    prediction = model(q_sample(actions, t, noise), t, condition)
+    if action_mask is None:
+        return functional.mse_loss(prediction, noise)
+    errors = (prediction - noise).square().mean(dim=-1) * action_mask
+    # A batch of padding alone has no error, not an undefined one.
+    return errors.sum() / action_mask.sum().clamp(min=1)
 
 
 def ddim_sample(  # noqa: PLR0917 - the order of the sampler's inputs in every room

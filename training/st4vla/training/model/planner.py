@@ -140,17 +140,22 @@ def patchify(views: Tensor, config: VisionConfig) -> Tensor:
 
 
 def hidden_states(
-    planner: Qwen2_5_VLForConditionalGeneration, config: PlannerConfig, views: Tensor, token_ids: Tensor
+    planner: Qwen2_5_VLForConditionalGeneration,
+    config: PlannerConfig,
+    views: Tensor,
+    token_ids: Tensor,
+    token_mask: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
-    """Return all depth + 1 hidden states, each [1, L, dim].
+    """Return all depth + 1 hidden states, each [B, L, dim].
 
     Number 0 is the embedding, i the output of layer i, and the last one comes after the final norm.
 
     Args:
         planner: From `build_planner`.
         config: Its sizes.
-        views: RGB uint8 [V, H, W, 3].
-        token_ids: int64 [1, L], with an image token for every merged patch.
+        views: RGB uint8 [B * V, H, W, 3], those of the first prompt first.
+        token_ids: int64 [B, L], with an image token for every merged patch, padded on the right.
+        token_mask: bool [B, L], False on padding; None where there is none. States of padding mean nothing.
     """
     count, height, width, _ = views.shape
     patch = config.vision.patch_size
@@ -160,7 +165,7 @@ def hidden_states(
         input_ids=token_ids,
         pixel_values=patchify(views, config.vision),
         image_grid_thw=grid,
-        attention_mask=torch.ones_like(token_ids),
+        attention_mask=torch.ones_like(token_ids) if token_mask is None else token_mask.to(token_ids.dtype),
         output_hidden_states=True,
         use_cache=False,
     )

@@ -5,6 +5,7 @@ no self-attention between them and no final normalisation, as in the published I
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,19 @@ from torch.nn import functional
 
 LAYER_NORM_EPS = 1e-5
 MLP_RATIO = 4
+
+
+class _ScaledGradient(torch.autograd.Function):  # type: ignore[misc]
+    """The identity, whose gradient is multiplied by a factor; unlike a weighted sum it changes no bit of the value."""
+
+    @staticmethod
+    def forward(context: Any, x: Tensor, factor: float) -> Tensor:
+        context.factor = factor
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient * context.factor, None
 
 
 class CrossAttention(nn.Module):  # type: ignore[misc]
@@ -80,8 +94,8 @@ class QueryingTransformer(nn.Module):  # type: ignore[misc]
         num_queries: Number of learned queries.
         num_layers: Number of cross-attention blocks, each of which reads its own hidden state.
         num_heads: Attention heads.
-        gradient_decay: Factor for the gradient that flows back into the planner, in [0, 1]. Only kept here: the
-            policy applies it to the planner's hidden states, before the vision tokens are joined to them.
+        gradient_decay: Factor for the gradient that flows back into the planner's hidden states, in [0, 1], and into
+            nothing else: neither the vision tokens nor any parameter of this module see it.
         dropout: Probability of dropping attention weights and MLP outputs in training.
 
     Raises:
@@ -105,12 +119,19 @@ class QueryingTransformer(nn.Module):  # type: ignore[misc]
         self.proj = nn.Linear(input_dim, output_dim)
         self.layers = nn.ModuleList(CrossAttentionBlock(output_dim, num_heads, dropout) for _ in range(num_layers))
 
-    def forward(self, hidden_states: Sequence[Tensor], key_mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        hidden_states: Sequence[Tensor],
+        key_mask: Tensor | None = None,
+        visual_tokens: Tensor | None = None,
+    ) -> Tensor:
         """Return the condition tokens [B, num_queries, output_dim].
 
         Args:
-            hidden_states: One tensor [B, L, input_dim] per layer.
-            key_mask: bool [B, L], True where a token may be attended to, False on padding. Each row needs one True.
+            hidden_states: The planner's, one tensor [B, L, input_dim] per layer.
+            key_mask: bool [B, L], True where a hidden state may be attended to, False on padding. Each row needs one
+                True, unless there are visual tokens.
+            visual_tokens: [B, M, input_dim], which every layer reads after its hidden state; all of them.
 
         Raises:
             ValueError: The number of hidden states is not the number of layers.
@@ -120,6 +141,11 @@ class QueryingTransformer(nn.Module):  # type: ignore[misc]
                 f"got {len(hidden_states)} hidden states for {len(self.layers)} layers; pass exactly one per layer"
             )
         queries = self.query_tokens.expand(hidden_states[0].shape[0], -1, -1)
+        if visual_tokens is not None and key_mask is not None:
+            key_mask = torch.cat([key_mask, key_mask.new_ones(visual_tokens.shape[:2])], dim=1)
         for layer, hidden_state in zip(self.layers, hidden_states, strict=True):
-            queries = layer(queries, self.proj(hidden_state), key_mask)
+            keys = _ScaledGradient.apply(hidden_state, self.gradient_decay)
+            if visual_tokens is not None:
+                keys = torch.cat([keys, visual_tokens], dim=1)
+            queries = layer(queries, self.proj(keys), key_mask)
         return queries
