@@ -23,6 +23,7 @@
     ├── TransportError               a socket that cannot be opened or a peer that does not answer
     │   ├── PortInUseError
     │   └── ServerUnreachableError
+    ├── DatasetError                 training data that cannot be read or does not mean anything
     ├── SourceError                  a camera, video or image folder that cannot be read
     ├── MissingExtraError            an optional dependency that this command needs
     └── UsageError                   a command line that asks for something impossible
@@ -113,6 +114,10 @@ class PortInUseError(TransportError):
 
 class ServerUnreachableError(TransportError):
     """No answer from a server within the time given."""
+
+
+class DatasetError(St4vlaError):
+    """Training data cannot be read, or a record of it does not mean anything."""
 
 
 class SourceError(St4vlaError):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from st4vla.benchmarks.tabletop.cameras import Cameras
 from st4vla.benchmarks.tabletop.episode import run_episode
@@ -69,7 +70,8 @@ def play(
     whole = figures["control_ticks"] == ticks and figures["ticks_held"] == 0
     figures["ok"] = whole and figures["chunks"] > 0 and figures["errors"] == 0
     out.mkdir(parents=True, exist_ok=True)
-    write_video(out / VIDEO, episode.frames, rate_hz)
+    side_by_side = (np.concatenate([step[name] for name in sorted(step)], axis=1) for step in episode.frames)
+    write_video(out / VIDEO, side_by_side, rate_hz)
     draw_timeline(out / TIMELINE, episode, f"the tabletop, told: {instruction}")
     receipt = {
         "what": "tabletop episode",

@@ -1,0 +1,1 @@
+"""Stage 1, spatial grounding: questions about pictures, and answers that say where things are."""
