@@ -13,6 +13,8 @@ from st4vla.benchmarks.tabletop.cameras import Cameras
 from st4vla.benchmarks.tabletop.recording import record_pick
 from st4vla.benchmarks.tabletop.world import Tabletop
 from st4vla.contracts.command_line import main
+from st4vla.training.actions.lerobot import open_lerobot
+from st4vla.training.actions.video_frames import VideoFrames
 
 EPISODES, SCENES = 3, 2
 
@@ -69,6 +71,17 @@ def test_modality_names_parts_that_are_there(dataset: Path) -> None:
         assert all(before[1] == after[0] for before, after in pairwise(spans))
         assert spans[-1][1] == info["features"][feature]["shape"][0]
     assert all(view["original_key"] in info["features"] for view in modality["video"].values())
+
+
+def test_training_reads_what_was_recorded(dataset: Path) -> None:
+    index = open_lerobot(dataset)
+    assert [episode.index for episode in index.split("train")] == [0]
+    assert dict(index.action_parts) == {"position": (0, 3), "rotation": (3, 6), "gripper": (6, 7)}
+    episode = index.episodes[1]
+    assert index.column(episode, "action").shape == (episode.length, 7)
+    with VideoFrames(index.rate_hz) as frames:
+        last = frames.read(episode.videos["wrist"], episode.length - 1)
+    assert last.shape == (224, 224, 3)
 
 
 def test_true_boxes_hold_their_things(dataset: Path) -> None:

@@ -1,0 +1,1 @@
+"""Stage 2, action post-training: demonstrations, and the chunks of actions that are learnt from them."""
