@@ -24,6 +24,8 @@
     │   ├── PortInUseError
     │   └── ServerUnreachableError
     ├── DatasetError                 training data that cannot be read or does not mean anything
+    ├── TrainingError                a training that cannot go on, such as one whose loss is not finite
+    ├── StorageError                 a file that cannot be written: a full disk, a missing permission
     ├── SourceError                  a camera, video or image folder that cannot be read
     ├── MissingExtraError            an optional dependency that this command needs
     └── UsageError                   a command line that asks for something impossible
@@ -118,6 +120,14 @@ class ServerUnreachableError(TransportError):
 
 class DatasetError(St4vlaError):
     """Training data cannot be read, or a record of it does not mean anything."""
+
+
+class TrainingError(St4vlaError):
+    """A training cannot go on."""
+
+
+class StorageError(St4vlaError):
+    """A file cannot be written."""
 
 
 class SourceError(St4vlaError):
