@@ -1,5 +1,6 @@
 """Tests of the planner and of the whole policy."""
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -11,6 +12,7 @@ from st4vla.training.model.diffusion import diffusion_loss
 from st4vla.training.model.planner import hidden_states, patchify, special_token_id
 from st4vla.training.policy import St4vlaPolicy
 
+INSTRUCTIONS = ("lift it", "put the blue bowl next to the plate and then open the wooden drawer")
 PREFIXES = ("qwen_vl_interface.model.", "layer_qformer.", "action_model.net.", "dino_encoder.body.", "dino_pro.")
 
 
@@ -65,6 +67,57 @@ def test_the_last_hidden_state_is_what_the_language_head_reads(checkpoint: Check
     torch.testing.assert_close(planner.lm_head(states[-1]), logits)
 
 
+def hugging_face_states(policy: St4vlaPolicy, views: Tensor, ids: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+    rows, columns = views.shape[-3] // 14, views.shape[-2] // 14
+    output = policy.qwen_vl_interface.model.model(
+        input_ids=ids,
+        pixel_values=patchify(views.flatten(0, 1), policy.config.planner.vision),
+        image_grid_thw=torch.tensor([[1, rows, columns]] * len(views.flatten(0, 1))),
+        attention_mask=mask.long(),
+        output_hidden_states=True,
+        use_cache=False,
+    )
+    states: tuple[Tensor, ...] = output.hidden_states
+    return states
+
+
+@pytest.mark.parametrize("image_tokens", [64, 16, 49])
+def test_hidden_states_and_their_gradients_are_hugging_face_s_for_views_of_any_size(
+    checkpoint: Checkpoint, image_tokens: int
+) -> None:
+    """49 tokens, 196 pixels, do not divide into windows and take Hugging Face's own way."""
+    policy = init_checkpoint("tiny", 6).policy
+    side = round(image_tokens**0.5) * 28
+    prompt = msgspec.structs.replace(checkpoint.manifest.prompt, tokens_per_view=image_tokens)
+    rows = [torch.tensor(checkpoint.tokenizer.encode(prompt.render(text)).ids) for text in INSTRUCTIONS]
+    ids = pad_sequence(rows, batch_first=True, padding_value=0)
+    mask = torch.arange(ids.shape[1]) < torch.tensor([len(row) for row in rows])[:, None]
+    generator = torch.Generator().manual_seed(8)
+    views = torch.randint(0, 256, (2, 2, side, side, 3), dtype=torch.uint8, generator=generator)
+    model, config = policy.qwen_vl_interface.model, policy.config.planner
+    found = []
+    for states in (
+        hugging_face_states(policy, views, ids, mask),
+        hidden_states(model, config, views.flatten(0, 1), ids, mask),
+    ):
+        policy.zero_grad()
+        sum(state[mask].square().mean() for state in states).backward()
+        names = [name for name, parameter in policy.named_parameters() if parameter.grad is not None]
+        gradients = {name: policy.get_parameter(name).grad for name in names}
+        found.append(([state.detach()[mask] for state in states], gradients))
+    for ours, theirs in zip(found[1][0], found[0][0], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    assert found[0][1].keys() == found[1][1].keys()
+    for name, theirs in found[0][1].items():
+        scale = float(theirs.abs().max())
+        torch.testing.assert_close(found[1][1][name], theirs, rtol=1e-3, atol=1e-4 * scale, msg=name)
+
+
+def test_prompts_without_a_token_for_each_part_of_a_view_are_refused(checkpoint: Checkpoint, views: Tensor) -> None:
+    with pytest.raises(ValueError, match="prompts with 128 image tokens for views that become 64"):
+        checkpoint.policy.plan(views[:, :1], token_ids(checkpoint))
+
+
 def test_parameter_names_follow_the_published_checkpoints(checkpoint: Checkpoint) -> None:
     names = checkpoint.policy.state_dict()
     assert all(name.startswith(PREFIXES) for name in names)
@@ -103,9 +156,6 @@ def batch(checkpoint: Checkpoint, instructions: tuple[str, ...]) -> tuple[Tensor
     ids = pad_sequence(rows, batch_first=True, padding_value=special_token_id("<|endoftext|>", 512))
     mask = torch.arange(ids.shape[1]) < torch.tensor([len(row) for row in rows])[:, None]
     return ids, mask
-
-
-INSTRUCTIONS = ("lift it", "put the blue bowl next to the plate and then open the wooden drawer")
 
 
 @torch.no_grad()

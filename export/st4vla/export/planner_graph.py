@@ -1,24 +1,19 @@
 """System 2 as one graph: views and tokens to the bridge's keys and values.
 
-The layers' weights are the policy's own; what differs is how they are called. Views have one size, so windows are a
-reshape, rotary angles are constants, and image tokens lie at fixed slots of the prompt, whose head is always the same.
+The layers' weights are the policy's own; what differs is how they are called. Views have one size (see
+`st4vla.training.model.vision`), and image tokens lie at fixed slots of the prompt, whose head is always the same.
 """
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from st4vla.training.model.planner import patchify
+from st4vla.training.model.vision import ViewGrid, encode_views, rotate, view_grid
 from st4vla.training.policy import St4vlaPolicy
-
-
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Return x [..., L, C] turned by the rotary embedding cos and sin [L, C], halves paired as in Hugging Face."""
-    first, second = x.chunk(2, dim=-1)
-    return x * cos + torch.cat([-second, first], dim=-1) * sin
 
 
 def fold(outer_weight: Tensor, outer_bias: Tensor, inner: nn.Linear) -> nn.Linear:
@@ -51,46 +46,16 @@ class VisionTower(nn.Module):  # type: ignore[misc]
     def __init__(self, policy: St4vlaPolicy) -> None:
         super().__init__()
         self.config = policy.config.planner.vision
-        visual = policy.qwen_vl_interface.model.model.visual
+        self.visual = policy.qwen_vl_interface.model.model.visual
         side = policy.config.image_size
-        if side % self.config.window_size:
-            raise ValueError(f"views of {side} pixels do not divide into windows of {self.config.window_size}")
-        rows = side // self.config.patch_size
-        grid = torch.tensor([[1, rows, rows]])
-        unit = self.config.merge_size**2
-        self.window_patches = (self.config.window_size // self.config.patch_size) ** 2
-        self.num_patches = rows * rows
-        order, _ = visual.get_window_index(grid)
-        patch_order = (order[:, None] * unit + torch.arange(unit)).flatten()
-        angles = visual.rot_pos_emb(grid)[patch_order].detach()
-        angles = torch.cat([angles, angles], dim=-1)
-        self.register_buffer("patch_order", patch_order)
-        self.register_buffer("token_order", order.argsort())
-        self.register_buffer("cos", angles.cos())
-        self.register_buffer("sin", angles.sin())
-        weight = visual.patch_embed.proj.weight.detach()
-        self.patch_weight = nn.Parameter(weight.flatten(1).clone())
-        self.blocks, self.merger = visual.blocks, visual.merger
+        grid = view_grid(self.config, side, side, torch.device("cpu"))
+        for field in fields(grid):
+            self.register_buffer(field.name, getattr(grid, field.name))
 
     def forward(self, views: Tensor) -> Tensor:
         """Return [V, tokens_per_view, dim]."""
-        patches = patchify(views, self.config).unflatten(0, (-1, self.num_patches))[:, self.patch_order]
-        x = functional.linear(patches, self.patch_weight)
-        for index, block in enumerate(self.blocks):
-            window = self.num_patches if index in self.config.full_attention_blocks else self.window_patches
-            x = x + self._attend(block.attn, block.norm1(x), window)
-            x = x + block.mlp(block.norm2(x))
-        merged = self.merger(x.flatten(0, 1))
-        return merged.unflatten(0, (views.shape[0], -1))[:, self.token_order]
-
-    def _attend(self, attention: Any, x: Tensor, window: int) -> Tensor:
-        heads = self.config.num_heads
-        query, key, value = attention.qkv(x).unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-        query, key = rotate(query, self.cos, self.sin), rotate(key, self.cos, self.sin)
-        # [V, heads, N, C] to [V * windows, heads, window, C]: attention stays within a window.
-        parts = (part.unflatten(2, (-1, window)).transpose(1, 2).flatten(0, 1) for part in (query, key, value))
-        attended = functional.scaled_dot_product_attention(*parts).transpose(1, 2).flatten(2)
-        return attention.proj(attended.reshape(x.shape))
+        grid = ViewGrid(self.patch_order, self.token_order, self.cos, self.sin)
+        return encode_views(self.visual, self.config, grid, views)
 
 
 class PlannerGraph(nn.Module):  # type: ignore[misc]

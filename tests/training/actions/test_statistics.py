@@ -4,7 +4,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from st4vla.contracts.action import ActionStatistics
 from st4vla.contracts.errors import DatasetError
 from st4vla.training.actions import statistics
 from st4vla.training.actions.lerobot import open_lerobot

@@ -1,22 +1,31 @@
-"""Checkpoints: a folder with `checkpoint.json`, `model.safetensors` and `tokenizer.json`."""
+"""Checkpoints: a folder with `checkpoint.json`, `model.safetensors` and `tokenizer.json`.
 
+Weights keep the dtype in which they are stored. They are mapped from their file, not copied, so the file has to stay as
+it is while the policy lives; saving over it is safe, since that makes a new file.
+"""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
-from safetensors.torch import load_file, save
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
+from torch import Tensor
 
 from st4vla.contracts.errors import ManifestError, UsageError
 from st4vla.contracts.files import file_entry, read_manifest, verify_files, write_atomically, write_manifest
 from st4vla.contracts.manifests import CHECKPOINT_FORMAT, CHECKPOINT_MANIFEST, CheckpointManifest
+from st4vla.training.empty_policy import TIED, assign, build_empty_policy, find_misfits
 from st4vla.training.policy import St4vlaPolicy, build_policy
 from st4vla.training.presets import get_preset
 from st4vla.training.tokenizer import VOCABULARY, train_tokenizer
 
 WEIGHTS_FILE = "model.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
-# Tied to the embedding, so it is not stored a second time.
-_TIED = "qwen_vl_interface.model.lm_head.weight"
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -58,8 +67,8 @@ def init_checkpoint(preset_name: str, seed: int) -> Checkpoint:
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> CheckpointManifest:
     """Write a checkpoint, its manifest last, and return the manifest with the digests of its files."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: value.contiguous() for name, value in checkpoint.policy.state_dict().items() if name != _TIED}
-    write_atomically(folder / WEIGHTS_FILE, save(tensors))
+    tensors = {name: value.contiguous() for name, value in checkpoint.policy.state_dict().items() if name != TIED}
+    _write_weights(folder / WEIGHTS_FILE, tensors)
     write_atomically(folder / TOKENIZER_FILE, checkpoint.tokenizer.to_str(pretty=True).encode())
     files = {name: file_entry(folder / name) for name in (WEIGHTS_FILE, TOKENIZER_FILE)}
     manifest = msgspec.structs.replace(checkpoint.manifest, files=files)
@@ -80,15 +89,32 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     if absent:
         raise ManifestError(f"{folder / CHECKPOINT_MANIFEST} does not list {', '.join(absent)}; save it again")
     verify_files(folder, manifest.files)
-    policy = build_policy(manifest.model, manifest.action.dim, manifest.action.horizon, manifest.sampler, manifest.seed)
+    path = folder / WEIGHTS_FILE
+    policy = build_empty_policy(manifest.model, manifest.action.dim, manifest.action.horizon, manifest.sampler)
     try:
-        keys = policy.load_state_dict(load_file(folder / WEIGHTS_FILE), strict=False)
-    except RuntimeError as error:
-        raise ManifestError(f"{folder / WEIGHTS_FILE} does not fit the sizes in the manifest: {error}") from error
-    missing = [name for name in keys.missing_keys if name != _TIED]
-    if missing or keys.unexpected_keys:
-        raise ManifestError(
-            f"{folder / WEIGHTS_FILE} does not fit the sizes in the manifest; "
-            f"missing: {missing[:4] or 'none'}, unknown: {keys.unexpected_keys[:4] or 'none'}"
-        )
+        tensors = load_file(path)
+    except SafetensorError as error:
+        raise ManifestError(f"{path} is not a safetensors file: {error}; save the checkpoint again") from error
+    misfits = find_misfits(policy, tensors)
+    if misfits:
+        raise ManifestError(f"{path} does not fit the sizes in the manifest: {misfits}")
+    assign(policy, tensors.pop)
     return Checkpoint(manifest, policy, Tokenizer.from_file(str(folder / TOKENIZER_FILE)))
+
+
+def _write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write weights as `write_atomically` writes bytes, but straight from the tensors: in memory they would double."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(descriptor)
+    try:
+        save_file(dict(tensors), temporary)
+        # Opened again, in case the library has put another file in this place.
+        with open(temporary, "rb") as stream:  # noqa: PTH123
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o644)  # noqa: PTH101
+        # The folder itself is synchronised with the next file, which is written atomically.
+        os.replace(temporary, path)  # noqa: PTH105
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)  # noqa: PTH108
+        raise

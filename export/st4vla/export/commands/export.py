@@ -26,6 +26,8 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
         msg = f"exporting needs {error.name}; install it with: pip install 'st4vla[export]'"
         raise MissingExtraError(msg) from error
     checkpoint = load_checkpoint(options.checkpoint)
+    # Graphs, folds and golden numbers are float32; precision is a matter of quantising them.
+    checkpoint.policy.float()
     name = options.name or options.out.name
     manifest = export_bundle(checkpoint, options.out, name=name, embodiment=options.embodiment)
     return {"bundle": str(options.out), "bytes": sum(entry.size for entry in manifest.files.values())}

@@ -60,7 +60,7 @@ class Turn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
     def __post_init__(self) -> None:
         """Refuse a turn without a question, or without exactly one kind of answer."""
-        if not self.question.strip() or bool(self.answer) == bool(self.targets):
+        if not self.question.strip() or bool(self.answer.strip()) == bool(self.targets):
             msg = f"a turn needs a question and either an answer or targets; got {self.question!r}, {self.answer!r}"
             raise ValueError(msg)
 

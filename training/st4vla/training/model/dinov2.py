@@ -107,7 +107,8 @@ class DinoEncoder(nn.Module):  # type: ignore[misc]
                 f"images of {height} by {width} pixels do not divide into patches of {self.patch_size}; "
                 f"resize them to multiples of {self.patch_size}"
             )
-        tokens = torch.cat([self.cls_token.expand(images.shape[0], -1, -1), self.patch_embed(images)], dim=1)
+        patches = self.patch_embed(images.to(self.patch_embed.proj.weight.dtype))
+        tokens = torch.cat([self.cls_token.expand(images.shape[0], -1, -1), patches], dim=1)
         tokens = tokens + self.position_embedding(height // self.patch_size, width // self.patch_size).to(tokens.dtype)
         for block in self.blocks:
             tokens = block(tokens)

@@ -9,9 +9,8 @@ from torch import Tensor
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from st4vla.contracts.model_config import PlannerConfig, VisionConfig
+from st4vla.training.model.vision import IMAGE_MEAN, IMAGE_STD, divides_into_windows, encode_views, view_grid
 
-IMAGE_MEAN = (0.48145466, 0.4578275, 0.40821073)
-IMAGE_STD = (0.26862954, 0.26130258, 0.27577711)
 TEMPORAL_PATCH_SIZE = 2
 RMS_NORM_EPS = 1e-6
 MAX_POSITIONS = 32_768
@@ -156,16 +155,31 @@ def hidden_states(
         views: RGB uint8 [B * V, H, W, 3], those of the first prompt first.
         token_ids: int64 [B, L], with an image token for every merged patch, padded on the right.
         token_mask: bool [B, L], False on padding; None where there is none. States of padding mean nothing.
+
+    Raises:
+        ValueError: Another number of image tokens than the views become.
     """
     count, height, width, _ = views.shape
-    patch = config.vision.patch_size
-    grid = torch.tensor([[1, height // patch, width // patch]] * count, device=views.device)
-    # The network below the language head: the logits of the vocabulary are of no use to a robot.
-    output = planner.model(
-        input_ids=token_ids,
-        pixel_values=patchify(views, config.vision),
-        image_grid_thw=grid,
-        attention_mask=torch.ones_like(token_ids) if token_mask is None else token_mask.to(token_ids.dtype),
+    vision, model = config.vision, planner.model
+    grid = torch.tensor([[1, height // vision.patch_size, width // vision.patch_size]] * count, device=views.device)
+    mask = torch.ones_like(token_ids) if token_mask is None else token_mask.to(token_ids.dtype)
+    if divides_into_windows(vision, height, width):
+        constants = view_grid(vision, height, width, views.device)
+        tokens = encode_views(model.visual, vision, constants, views).flatten(0, 1)
+    else:
+        tokens = model.visual(patchify(views, vision).to(model.visual.dtype), grid_thw=grid)
+    embedded = model.get_input_embeddings()(token_ids)
+    slots = (token_ids == model.config.image_token_id)[..., None].expand_as(embedded)
+    if int(slots.sum()) != tokens.numel():
+        raise ValueError(
+            f"prompts with {int(slots.sum()) // embedded.shape[-1]} image tokens for views that become {len(tokens)}; "
+            "each view needs as many as it becomes"
+        )
+    # The language model alone: the logits of the vocabulary are of no use to a robot.
+    output = model.language_model(
+        inputs_embeds=embedded.masked_scatter(slots, tokens.to(embedded.dtype)),
+        position_ids=model.get_rope_index(token_ids, grid, attention_mask=mask)[0],
+        attention_mask=mask,
         output_hidden_states=True,
         use_cache=False,
     )

@@ -1,0 +1,1 @@
+"""Loading of the published InternVLA-M1 checkpoints."""
