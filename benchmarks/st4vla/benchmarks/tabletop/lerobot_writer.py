@@ -115,7 +115,7 @@ def write_meta(
     rate_hz: int,
     image_size: int,
 ) -> None:
-    """Write what describes the data set; `episodes` has lines of `episodes.jsonl`, the last `held_out` of them `val`."""
+    """Write what describes the data set: `episodes` are lines of `episodes.jsonl`; the last `held_out` are ``val``."""
     count, frames = len(episodes), sum(episode["length"] for episode in episodes)
     info = {
         "codebase_version": "v2.1",
