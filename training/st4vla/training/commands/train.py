@@ -1,4 +1,4 @@
-"""`st4vla train`: begin a policy, or import a published one."""
+"""`st4vla train`: begin a policy, import a published one, or train it."""
 
 import argparse
 from collections.abc import Mapping
@@ -7,6 +7,7 @@ from typing import Any
 
 from st4vla.contracts.command_line import Command, require_positive
 from st4vla.contracts.errors import UsageError
+from st4vla.training.commands import train_grounding
 from st4vla.training.presets import get_preset
 
 
@@ -26,10 +27,11 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     published.add_argument("--embodiment", help="keep the action statistics of this one (default: all)")
     published.add_argument("--action-hz", type=float, default=20.0, help="actions per second (default: 20)")
     published.add_argument("--force", action="store_true", help="write into a folder that is not empty")
+    train_grounding.configure(actions.add_parser("grounding", help="stage 1: teach a planner to say where things are"))
 
 
 def _run(options: argparse.Namespace) -> Mapping[str, Any]:
-    return {"init": _init, "import": _import}[options.action](options)
+    return {"init": _init, "import": _import, "grounding": train_grounding.run}[options.action](options)
 
 
 def _require_free(out: Path, *, force: bool) -> None:
@@ -95,4 +97,4 @@ def _import(options: argparse.Namespace) -> Mapping[str, Any]:
     }
 
 
-COMMAND = Command("Begin a policy, or import a published one.", _configure, _run)
+COMMAND = Command("Begin a policy, import a published one, or train it.", _configure, _run)

@@ -4,6 +4,9 @@ The network is Hugging Face's `Qwen2_5_VLForConditionalGeneration`; the preparat
 processor (Bai et al., "Qwen2.5-VL Technical Report", 2025) without a dependency on torchvision.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
@@ -141,7 +144,7 @@ def patchify(views: Tensor, config: VisionConfig) -> Tensor:
 def hidden_states(
     planner: Qwen2_5_VLForConditionalGeneration,
     config: PlannerConfig,
-    views: Tensor,
+    views: Tensor | Sequence[Tensor],
     token_ids: Tensor,
     token_mask: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
@@ -152,22 +155,18 @@ def hidden_states(
     Args:
         planner: From `build_planner`.
         config: Its sizes.
-        views: RGB uint8 [B * V, H, W, 3], those of the first prompt first.
+        views: RGB uint8, [B * V, H, W, 3] or one [H, W, 3] each, those of the first prompt first.
         token_ids: int64 [B, L], with an image token for every merged patch, padded on the right.
         token_mask: bool [B, L], False on padding; None where there is none. States of padding mean nothing.
 
     Raises:
         ValueError: Another number of image tokens than the views become.
     """
-    count, height, width, _ = views.shape
     vision, model = config.vision, planner.model
-    grid = torch.tensor([[1, height // vision.patch_size, width // vision.patch_size]] * count, device=views.device)
+    sizes = [(view.shape[0] // vision.patch_size, view.shape[1] // vision.patch_size) for view in views]
+    grid = torch.tensor([[1, rows, columns] for rows, columns in sizes], device=token_ids.device)
     mask = torch.ones_like(token_ids) if token_mask is None else token_mask.to(token_ids.dtype)
-    if divides_into_windows(vision, height, width):
-        constants = view_grid(vision, height, width, views.device)
-        tokens = encode_views(model.visual, vision, constants, views).flatten(0, 1)
-    else:
-        tokens = model.visual(patchify(views, vision).to(model.visual.dtype), grid_thw=grid)
+    tokens = _picture_tokens(model.visual, vision, views)
     embedded = model.get_input_embeddings()(token_ids)
     slots = (token_ids == model.config.image_token_id)[..., None].expand_as(embedded)
     if int(slots.sum()) != tokens.numel():
@@ -185,3 +184,27 @@ def hidden_states(
     )
     states: tuple[Tensor, ...] = output.hidden_states
     return states
+
+
+def _picture_tokens(visual: Any, config: VisionConfig, views: Tensor | Sequence[Tensor]) -> Tensor:
+    """Return the tokens of all views in their order, [tokens, dim]; views of one size are encoded together."""
+    if isinstance(views, Tensor):
+        return _tokens_of_one_size(visual, config, views).flatten(0, 1)
+    by_size: dict[tuple[int, ...], list[int]] = {}
+    for index, view in enumerate(views):
+        by_size.setdefault(tuple(view.shape), []).append(index)
+    found: dict[int, Tensor] = {}
+    for indices in by_size.values():
+        tokens = _tokens_of_one_size(visual, config, torch.stack([views[index] for index in indices]))
+        found.update(zip(indices, tokens, strict=True))
+    return torch.cat([found[index] for index in range(len(views))])
+
+
+def _tokens_of_one_size(visual: Any, config: VisionConfig, views: Tensor) -> Tensor:
+    """Return [V, tokens_per_view, dim] for views [V, H, W, 3]."""
+    count, height, width, _ = views.shape
+    if divides_into_windows(config, height, width):
+        return encode_views(visual, config, view_grid(config, height, width, views.device), views)
+    grid = torch.tensor([[1, height // config.patch_size, width // config.patch_size]] * count, device=views.device)
+    tokens: Tensor = visual(patchify(views, config).to(visual.dtype), grid_thw=grid)
+    return tokens.unflatten(0, (count, -1))

@@ -1,0 +1,115 @@
+"""Samples as tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from st4vla.contracts.errors import DatasetError
+from st4vla.training.grounding.conversation import IGNORED, Conversation, encode
+from st4vla.training.grounding.resize import FACTOR, smart_resize
+from st4vla.training.grounding.samples import GroundingSample, Task, read_samples
+
+#: As in the reference: a picture of 224 by 224 pixels is the largest, one token's is the smallest.
+MAX_PIXELS, MIN_PIXELS = 224 * 224, FACTOR * FACTOR
+
+
+@dataclass(frozen=True)
+class Item:
+    """A sample with its pictures, RGB uint8 [H, W, 3] in the size that the model sees."""
+
+    sample: GroundingSample
+    conversation: Conversation
+    pictures: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class GroundingBatch:
+    """Conversations of unequal lengths.
+
+    Attributes:
+        pictures: Those of the first conversation first, RGB uint8 [H, W, 3] each.
+        token_ids: int64 [B, L], padded on the right.
+        token_mask: bool [B, L], False on padding.
+        labels: int64 [B, L], `IGNORED` where there is nothing to learn.
+    """
+
+    pictures: tuple[Tensor, ...]
+    token_ids: Tensor
+    token_mask: Tensor
+    labels: Tensor
+
+
+class GroundingSet:
+    """The samples of a file, read at once; their pictures are read when they are asked for.
+
+    Args:
+        path: File of samples.
+        images: Folder that the pictures' names start from.
+        tokenizer: The policy's.
+
+    Raises:
+        DatasetError: The file cannot be read.
+    """
+
+    def __init__(self, path: Path, images: Path, tokenizer: Tokenizer) -> None:
+        self._samples = tuple(read_samples(path))
+        self._images, self._tokenizer = images, tokenizer
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def indices_of(self, task: Task) -> list[int]:
+        """Return the samples that teach a task."""
+        return [index for index, sample in enumerate(self._samples) if sample.task is task]
+
+    def __getitem__(self, index: int) -> Item:
+        """Return a sample with its pictures.
+
+        Raises:
+            DatasetError: A picture cannot be read, or the text holds a special token.
+        """
+        sample = self._samples[index]
+        pictures = tuple(load_picture(self._images / name) for name in sample.images)
+        height, width = pictures[0].shape[:2]
+        tokens = [picture.shape[0] * picture.shape[1] // FACTOR**2 for picture in pictures]
+        return Item(sample, encode(sample, self._tokenizer, tokens, (width, height)), pictures)
+
+
+def load_picture(path: Path) -> Tensor:
+    """Return a picture as the model sees it, RGB uint8 [H, W, 3]; resizing is bicubic, as Qwen's own.
+
+    Raises:
+        DatasetError: It cannot be read.
+    """
+    try:
+        with Image.open(path) as image:
+            rgb = image.convert("RGB")
+    except (OSError, ValueError) as error:
+        msg = f"{path} cannot be read as a picture: {error}"
+        raise DatasetError(msg) from error
+    height, width = smart_resize(rgb.height, rgb.width, min_pixels=MIN_PIXELS, max_pixels=MAX_PIXELS)
+    if (width, height) != rgb.size:
+        rgb = rgb.resize((width, height), Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.array(rgb))
+
+
+def collate(items: Sequence[Item], padding_id: int) -> GroundingBatch:
+    """Join items into a batch."""
+    length = max(len(item.conversation.token_ids) for item in items)
+    token_ids = torch.full((len(items), length), padding_id)
+    labels = torch.full((len(items), length), IGNORED)
+    mask = torch.zeros(len(items), length, dtype=torch.bool)
+    for row, item in enumerate(items):
+        count = len(item.conversation.token_ids)
+        token_ids[row, :count] = torch.tensor(item.conversation.token_ids)
+        labels[row, :count] = torch.tensor(item.conversation.labels)
+        mask[row, :count] = True
+    return GroundingBatch(tuple(picture for item in items for picture in item.pictures), token_ids, mask, labels)
