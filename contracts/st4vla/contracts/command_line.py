@@ -85,6 +85,17 @@ def require_positive(options: argparse.Namespace, *names: str) -> None:
         raise UsageError(msg)
 
 
+def require_seed(options: argparse.Namespace) -> None:
+    """Refuse a ``--seed`` that the wire cannot carry, with room for the seeds that are counted on from it.
+
+    Raises:
+        UsageError: It is negative or too large.
+    """
+    if not 0 <= options.seed < 2**63:
+        msg = f"--seed {options.seed}: must be at least 0 and below 2**63"
+        raise UsageError(msg)
+
+
 def table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> str:
     """Return rows under a header as aligned columns, numbers to the right."""
     cells = [list(header), *([_cell(value) for value in row] for row in rows)]

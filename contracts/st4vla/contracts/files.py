@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -66,25 +66,36 @@ def verify_files(folder: Path, files: Mapping[str, FileEntry]) -> None:
             raise FileAlteredError(msg)
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that any instant shows either its old or its new bytes, also across a power cut."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+@contextlib.contextmanager
+def replaced_file(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path` to write to; when the block ends without an error, that file takes its place.
+
+    Any instant shows either the old or the new file, also across a power cut; after an error the old one is as it was.
+    """
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(descriptor)
+    temporary = Path(name)
     try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
-            stream.flush()
+        yield temporary
+        # Opened again: a library may have put another file in this place.
+        with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)  # noqa: PTH101
-        os.replace(temporary, path)  # noqa: PTH105
+        temporary.chmod(0o644)
+        temporary.replace(path)
     except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)  # noqa: PTH108
+        temporary.unlink(missing_ok=True)
         raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that any instant shows either its old or its new bytes, also across a power cut."""
+    with replaced_file(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def write_manifest(path: Path, manifest: msgspec.Struct) -> None:

@@ -4,20 +4,22 @@ Weights keep the dtype in which they are stored. They are mapped from their file
 it is while the policy lives; saving over it is safe, since that makes a new file.
 """
 
-import contextlib
-import os
-import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
-from torch import Tensor
 
 from st4vla.contracts.errors import ManifestError, UsageError
-from st4vla.contracts.files import file_entry, read_manifest, verify_files, write_atomically, write_manifest
+from st4vla.contracts.files import (
+    file_entry,
+    read_manifest,
+    replaced_file,
+    verify_files,
+    write_atomically,
+    write_manifest,
+)
 from st4vla.contracts.manifests import CHECKPOINT_FORMAT, CHECKPOINT_MANIFEST, CheckpointManifest
 from st4vla.training.empty_policy import TIED, assign, build_empty_policy, find_misfits
 from st4vla.training.policy import St4vlaPolicy, build_policy
@@ -68,7 +70,9 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> CheckpointManifest:
     """Write a checkpoint, its manifest last, and return the manifest with the digests of its files."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: value.contiguous() for name, value in checkpoint.policy.state_dict().items() if name != TIED}
-    _write_weights(folder / WEIGHTS_FILE, tensors)
+    # Straight from the tensors: as bytes in memory they would double.
+    with replaced_file(folder / WEIGHTS_FILE) as temporary:
+        save_file(tensors, temporary)
     write_atomically(folder / TOKENIZER_FILE, checkpoint.tokenizer.to_str(pretty=True).encode())
     files = {name: file_entry(folder / name) for name in (WEIGHTS_FILE, TOKENIZER_FILE)}
     manifest = msgspec.structs.replace(checkpoint.manifest, files=files)
@@ -100,21 +104,3 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         raise ManifestError(f"{path} does not fit the sizes in the manifest: {misfits}")
     assign(policy, tensors.pop)
     return Checkpoint(manifest, policy, Tokenizer.from_file(str(folder / TOKENIZER_FILE)))
-
-
-def _write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write weights as `write_atomically` writes bytes, but straight from the tensors: in memory they would double."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(descriptor)
-    try:
-        save_file(dict(tensors), temporary)
-        # Opened again, in case the library has put another file in this place.
-        with open(temporary, "rb") as stream:  # noqa: PTH123
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)  # noqa: PTH101
-        # The folder itself is synchronised with the next file, which is written atomically.
-        os.replace(temporary, path)  # noqa: PTH105
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)  # noqa: PTH108
-        raise

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from st4vla.contracts.command_line import require_positive, table
+from st4vla.contracts.command_line import require_positive, require_seed, table
 from st4vla.contracts.errors import MissingExtraError, UsageError
 
 
@@ -29,9 +29,7 @@ def check_episode_options(options: argparse.Namespace) -> None:
         UsageError: A length, deadline or seed out of range, or a file in the place of the folder.
     """
     require_positive(options, "seconds", "deadline_ms")
-    if not 0 <= options.seed < 2**63:
-        msg = f"--seed {options.seed}: must be at least 0 and below 2**63"
-        raise UsageError(msg)
+    require_seed(options)
     if options.out.exists() and not options.out.is_dir():
         msg = f"{options.out} is a file; name a folder with --out"
         raise UsageError(msg)

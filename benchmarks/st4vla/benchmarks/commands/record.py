@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from st4vla.contracts.command_line import Command, require_positive
+from st4vla.contracts.command_line import Command, require_positive, require_seed
 from st4vla.contracts.errors import MissingExtraError, UsageError
 
 
@@ -26,11 +26,9 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     require_positive(options, "episodes", "box_every", "workers")
-    if options.scenes < 0 or options.seed < 0 or not 0 <= options.held_out < 1:
-        msg = (
-            f"--scenes {options.scenes} and --seed {options.seed} must be at least 0, "
-            f"--held-out {options.held_out:g} at least 0 and below 1"
-        )
+    require_seed(options)
+    if options.scenes < 0 or not 0 <= options.held_out < 1:
+        msg = f"--scenes {options.scenes} must be at least 0, --held-out {options.held_out:g} at least 0 and below 1"
         raise UsageError(msg)
     try:
         from st4vla.benchmarks.tabletop.dataset import make_dataset  # noqa: PLC0415 - the simulator is an extra

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from st4vla.contracts.clock import NS_PER_MS, NS_PER_S
-from st4vla.contracts.command_line import Command, require_positive
+from st4vla.contracts.command_line import Command, require_positive, require_seed
 from st4vla.contracts.errors import UsageError
 from st4vla.contracts.messages import ActionChunk, ErrorReply, Message, Plan
 from st4vla.runtime.client import Client
@@ -87,9 +87,7 @@ def _check(options: argparse.Namespace) -> None:
     if options.jpeg is not None and not 1 <= options.jpeg <= 100:
         msg = f"--jpeg {options.jpeg}: a quality lies from 1 to 100"
         raise UsageError(msg)
-    if not 0 <= options.seed < 2**63:
-        msg = f"--seed {options.seed}: must be at least 0 and below 2**63"
-        raise UsageError(msg)
+    require_seed(options)
 
 
 def _print_line(message: Message) -> None:

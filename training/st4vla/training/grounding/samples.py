@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from st4vla.contracts.errors import DatasetError
+from st4vla.contracts.files import replaced_file
 
 
 class Task(str, enum.Enum):
@@ -98,17 +99,12 @@ class GroundingSample(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def write_samples(path: Path, samples: Iterable[GroundingSample]) -> int:
     """Write samples as JSON lines and return how many there were; an unfinished file is never left under `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
     count = 0
     encoder = msgspec.json.Encoder()
-    try:
-        with temporary.open("wb") as stream:
-            for sample in samples:
-                stream.write(encoder.encode(sample) + b"\n")
-                count += 1
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replaced_file(path) as temporary, temporary.open("wb") as stream:
+        for sample in samples:
+            stream.write(encoder.encode(sample) + b"\n")
+            count += 1
     return count
 
 
