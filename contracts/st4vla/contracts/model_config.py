@@ -81,10 +81,17 @@ class HeadConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SamplerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """DDIM with classifier-free guidance."""
+    """DDIM with classifier-free guidance.
+
+    Attributes:
+        num_steps: Denoising steps.
+        guidance_scale: Above 1, how far the condition is exaggerated.
+        clean_prefix: Whether the network was trained to see the actions that the arm is committed to without noise.
+    """
 
     num_steps: int = 10
     guidance_scale: float = 1.5
+    clean_prefix: bool = False
 
 
 class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

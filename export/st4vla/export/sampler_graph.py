@@ -51,4 +51,5 @@ class SamplerGraph(nn.Module):  # type: ignore[misc]
             self.sampler.guidance_scale,
             prefix,
             prefix_weights,
+            clean_prefix=self.sampler.clean_prefix,
         )

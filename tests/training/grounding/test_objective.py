@@ -14,8 +14,8 @@ from st4vla.training.grounding.accuracy import (
     intersection_over_union,
 )
 from st4vla.training.grounding.batches import GroundingSet, collate, load_picture
-from st4vla.training.grounding.conversation import IGNORED, prompt_of
-from st4vla.training.grounding.objective import GroundingObjective, answer_greedily, grounding_loss
+from st4vla.training.grounding.conversation import IGNORED
+from st4vla.training.grounding.objective import GroundingObjective, grounding_loss
 from st4vla.training.grounding.samples import GroundingSample, Target, Task, Turn, write_samples
 from st4vla.training.loop.order import MixtureOrder
 from st4vla.training.model.planner import special_token_id
@@ -79,21 +79,6 @@ def test_a_step_s_loss_follows_from_the_step(checkpoint: Checkpoint, samples: Gr
         first, again, other = (objective.losses(step)["grounding"] for step in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
-
-
-def test_a_greedy_answer_is_the_most_likely_token_after_token(checkpoint: Checkpoint, samples: GroundingSet) -> None:
-    item = samples[1]
-    prompt = prompt_of(item.conversation)
-    said = answer_greedily(checkpoint.policy, item.pictures, prompt, 4)
-    assert 0 < len(said) <= 4
-    from st4vla.training.model.planner import hidden_states  # noqa: PLC0415
-
-    planner, config = checkpoint.policy.qwen_vl_interface.model, checkpoint.policy.config.planner
-    for index, token in enumerate(said):
-        ids = torch.tensor([[*prompt, *said[:index]]])
-        with torch.no_grad():
-            logits = planner.lm_head(hidden_states(planner, config, item.pictures, ids)[-1][0, -1])
-        assert int(logits.argmax()) == token
 
 
 def test_accuracy_counts_boxes_that_overlap_by_more_than_half(samples: GroundingSet, tmp_path: Path) -> None:

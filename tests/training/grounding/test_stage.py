@@ -1,4 +1,10 @@
 import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -49,3 +55,67 @@ def test_a_configuration_that_does_not_fit_is_one_line(config: Path, capsys: pyt
     err = capsys.readouterr().err
     assert err.count("\n") == 3
     assert "stepps" in err
+
+
+def command(config: Path, out: Path, *settings: str) -> list[str]:
+    words = ["train", "grounding", "--config", str(config), "--out", str(out)]
+    return [*words, *(word for setting in settings for word in ("--set", setting))]
+
+
+def steps_logged(run: Path) -> int:
+    path = run / "metrics.jsonl"
+    return path.read_bytes().count(b"\n") if path.is_file() else 0
+
+
+def small_files_only() -> None:
+    """Let this process write nothing larger than 100 kB, as if the disk were full."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+
+def test_a_run_that_is_killed_and_then_out_of_disk_ends_as_if_nothing_had_happened(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = ("loop.steps=40", "loop.save_every=5", "held_out_count=1", "length_window=2", "batch_size=2")
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    assert main(command(config, whole, *settings)) == 0
+    torch.set_num_threads(threads)
+
+    st4vla = [str(Path(sys.executable).with_name("st4vla")), *command(config, broken, *settings)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(st4vla, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+        while steps_logged(broken) < 13:
+            assert process.poll() is None
+            time.sleep(0.003)
+        process.send_signal(signal.SIGKILL)
+    assert steps_logged(broken) < 40
+    assert not (broken / "checkpoint").exists()
+
+    done = subprocess.run(
+        st4vla, env=environment, preexec_fn=small_files_only, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    refusal = json.loads(done.stdout.splitlines()[-1])
+    assert refusal["error"] == "StorageError"
+    assert "could not be written" in refusal["message"]
+    assert "run the same command again" in refusal["message"]
+
+    done = subprocess.run(st4vla, env=environment, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout.splitlines()[-1])["steps_of_this_try"] < 40
+    assert (broken / "metrics.jsonl").read_text() == (whole / "metrics.jsonl").read_text()
+    for name in ("checkpoint/model.safetensors", "step_00000040/model.safetensors"):
+        assert (broken / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_a_broken_picture_is_named_with_its_sample(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = tmp_path / "2.png"
+    picture.write_bytes(picture.read_bytes()[:-30])
+    config.write_text(config.read_text().replace("held_out_count = 3", "held_out_count = 1"))
+    assert main(command(config, tmp_path / "run", "loop.steps=2", "loop.warmup_steps=0")) == 1
+    message = json.loads(capsys.readouterr().out.splitlines()[-1])["message"]
+    assert "sample '2'" in message
+    assert f"{picture} cannot be read as a picture" in message
+    assert "replace the picture" in message

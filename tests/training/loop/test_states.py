@@ -6,8 +6,9 @@ from torch import nn
 
 from st4vla.contracts.errors import ManifestError
 from st4vla.training.loop.parameters import parameter_groups
-from st4vla.training.loop.states import load_state, newest_state, save_state
+from st4vla.training.loop.states import load_optimiser, load_state, newest_state, save_state
 from st4vla.training.loop.trainer import make_optimiser
+from st4vla.training.loop.world import World
 
 
 class Tied(nn.Module):
@@ -38,4 +39,32 @@ def test_a_state_of_another_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_states_has_none(tmp_path: Path) -> None:
+    assert newest_state(tmp_path) is None
+
+
+class InParts(World):
+    """A world whose optimiser cannot be made whole, as DeepSpeed's."""
+
+    loaded: Path | None = None
+
+    def save_parts(self, folder: Path) -> bool:
+        folder.mkdir()
+        (folder / "rank_0.pt").write_bytes(b"moments")
+        return True
+
+    def load_parts(self, folder: Path) -> bool:
+        self.loaded = folder
+        return True
+
+
+def test_an_optimiser_in_parts_lies_in_the_state_and_is_vouched_for(tmp_path: Path) -> None:
+    model, world = nn.Linear(4, 4), InParts()
+    optimiser = make_optimiser(parameter_groups(model, rate=1e-3, rates={}))
+    path = save_state(tmp_path, 5, model, optimiser, keep=1, world=world)
+    assert [each.name for each in tmp_path.iterdir()] == ["step_00000005"]
+    load_optimiser(path, optimiser, world)
+    assert world.loaded == path / "parts"
+    with pytest.raises(ManifestError, match="was written by DeepSpeed; go on with the launch configuration that began"):
+        load_optimiser(path, optimiser)
+    (path / "parts" / "rank_0.pt").write_bytes(b"other")
     assert newest_state(tmp_path) is None

@@ -7,16 +7,18 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 from torch import Tensor, nn
 
-from st4vla.contracts.errors import StorageError, TrainingError
+from st4vla.contracts.errors import ManifestError, StorageError, TrainingError, UsageError
 from st4vla.training.loop import states
 from st4vla.training.loop.parameters import parameter_groups
+from st4vla.training.loop.probes import Probe
 from st4vla.training.loop.trainer import LoopConfig, make_optimiser, train
 
-CONFIG = LoopConfig(steps=60, warmup_steps=5, floor=0.1, save_every=7, keep=2, seed=3)
+CONFIG = LoopConfig(steps=60, warmup_steps=5, floor=0.1, save_every=7, keep=2, seed=3, average_decay=0.9)
 
 
 class Regression:
@@ -65,6 +67,44 @@ def test_a_run_learns_and_leaves_its_curve_and_its_newest_states(tmp_path: Path)
     assert sorted(path.name for path in tmp_path.glob("step_*")) == ["step_00000056", "step_00000060"]
 
 
+def test_probes_measure_averaged_weights_now_and_then_and_change_nothing(tmp_path: Path) -> None:
+    plain = run(tmp_path / "plain").state_dict()
+    model, optimiser = make()
+    seen: list[Tensor] = []
+
+    def measure() -> Mapping[str, float]:
+        model.eval()
+        torch.rand(3)
+        seen.append(model[0].weight.detach().clone())
+        return {"size_of_weight": float(seen[-1].norm())}
+
+    train(model, optimiser, Regression(model), CONFIG, tmp_path / "probed", probes=[Probe(25, measure)])
+    assert all(torch.equal(plain[name], value) for name, value in model.state_dict().items())
+    lines = [json.loads(line) for line in curve(tmp_path / "probed")]
+    assert [line["step"] for line in lines if "size_of_weight" in line] == [24, 49]
+    state = states.newest_state(tmp_path / "probed")
+    assert state is not None
+    assert torch.equal(model[0].weight, states.load_averages(state)["0.weight"])
+    with pytest.raises(UsageError, match="measuring every 0 steps"):
+        Probe(0, measure)
+
+
+def test_a_run_without_averages_cannot_go_on_with_them(tmp_path: Path) -> None:
+    model, optimiser = make()
+    config = msgspec.structs.replace(CONFIG, average_decay=0.0)
+    train(model, optimiser, Regression(model), config, tmp_path)
+    with pytest.raises(ManifestError, match="holds no averages"):
+        run(tmp_path)
+
+
+def test_what_a_run_learnt_is_loaded_into_another_model(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="holds no state"):
+        states.load_trained(tmp_path, make()[0])
+    trained, other = run(tmp_path), make()[0]
+    states.load_trained(tmp_path, other)
+    assert all(torch.equal(value, other.state_dict()[name]) for name, value in trained.state_dict().items())
+
+
 def test_a_run_that_is_done_takes_no_step(tmp_path: Path) -> None:
     weights = run(tmp_path).state_dict()
     before = curve(tmp_path)
@@ -110,7 +150,11 @@ def test_a_full_disk_is_named_and_the_run_goes_on_from_the_state_before(
         patched.setattr(states, "save_file", full)
         with pytest.raises(StorageError, match=r"step_00000014 could not be written: .*No space left.*run the same"):
             run(tmp_path / "run")
-    assert [path.name for path in sorted((tmp_path / "run").iterdir())] == ["metrics.jsonl", "step_00000007"]
+    assert [path.name for path in sorted((tmp_path / "run").iterdir())] == [
+        "metrics.jsonl",
+        "step_00000007",
+        "tensorboard",
+    ]
     run(tmp_path / "run")
     assert curve(tmp_path / "run") == whole
 

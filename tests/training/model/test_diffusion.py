@@ -7,6 +7,7 @@ from torch import Tensor
 from st4vla.training.model.diffusion import (
     alphas_cumprod,
     ddim_sample,
+    diffusion_errors,
     diffusion_loss,
     q_sample,
     sampling_timesteps,
@@ -141,6 +142,55 @@ def test_a_half_weight_keeps_the_estimate_and_the_noise_consistent(
     sample = ddim_sample(ZeroNoise(), golden["in/dit_z"], noise, 1, 1.0, prefix, torch.full((2, 16), 0.5))
     plain = noise / alphas_cumprod()[50].sqrt().float()
     assert relative_error(sample, (plain + prefix) / 2) < 1e-6
+
+
+class Recorder(torch.nn.Module):
+    """Keeps what it is shown and predicts no noise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown: list[Tensor] = []
+
+    def forward(self, x: Tensor, t: Tensor, condition: Tensor) -> Tensor:
+        self.shown.append(x.clone())
+        return torch.zeros_like(x)
+
+
+def test_a_clean_prefix_is_shown_without_noise_at_every_step_and_returned(golden: Golden) -> None:
+    noise, prefix = golden["in/ddim_noise"], golden["in/train_actions"]
+    weights = torch.zeros(2, 16)
+    weights[:, :3], weights[:, 3:6] = 1.0, 0.5
+    model = Recorder()
+    sample = ddim_sample(model, golden["in/dit_z"], noise, 5, 1.0, prefix, weights, clean_prefix=True)
+    assert len(model.shown) == 5
+    assert all(torch.equal(shown[:, :3], prefix[:, :3]) for shown in model.shown)
+    assert all(not torch.equal(shown[:, 3:6], prefix[:, 3:6]) for shown in model.shown)
+    assert torch.equal(sample[:, :3], prefix[:, :3])
+
+
+def test_a_clean_prefix_of_zero_weight_changes_no_bit(
+    golden: Golden, diffusion_transformer: DiffusionTransformer
+) -> None:
+    condition, noise, prefix = golden["in/dit_z"], golden["in/ddim_noise"], golden["in/train_actions"]
+    plain = ddim_sample(diffusion_transformer, condition, noise)
+    shown = ddim_sample(
+        diffusion_transformer, condition, noise, prefix=prefix, prefix_weights=torch.zeros(2, 16), clean_prefix=True
+    )
+    assert torch.equal(shown, plain)
+
+
+def test_training_shows_the_prefix_clean_and_the_rest_noised(golden: Golden) -> None:
+    actions, noise = golden["in/train_actions"], golden["in/ddim_noise"]
+    t = torch.tensor([10, 90])
+    prefix = torch.arange(16) < torch.tensor([[2], [0]])
+    model = Recorder()
+    errors = diffusion_errors(model, actions, t, noise, golden["in/dit_z"], prefix)
+    noised = q_sample(actions, t, noise)
+    (shown,) = model.shown
+    assert torch.equal(shown[0, :2], actions[0, :2])
+    assert torch.equal(shown[0, 2:], noised[0, 2:])
+    assert torch.equal(shown[1], noised[1])
+    assert torch.allclose(errors, noise.square().mean(-1))
 
 
 def test_a_prefix_without_weights_is_refused(golden: Golden, diffusion_transformer: DiffusionTransformer) -> None:

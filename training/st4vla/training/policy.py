@@ -109,6 +109,7 @@ class St4vlaPolicy(nn.Module):  # type: ignore[misc]
             self.sampler.guidance_scale,
             prefix,
             prefix_weights,
+            clean_prefix=self.sampler.clean_prefix,
         )
 
 

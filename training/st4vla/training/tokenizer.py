@@ -25,9 +25,18 @@ _PLACES = (
     "above the shelf", "inside the cabinet", "between the two bowls", "under the lamp",
 )  # fmt: skip
 _SENTENCES = (
-    "You are a helpful assistant.",
     "Figure out how to execute it, then locate the key object needed.",
     "Your task is to identify the key objects. Locate their bounding boxes in [x1,y1,x2,y2] format.",
+)
+# What every conversation about a picture holds: its turns, and answers as JSON.
+_LAYOUT = (
+    "system\nYou are a helpful assistant.\nuser\n",
+    "Locate the red cube, the green cylinder and the blue ball.\nassistant\n",
+    '[{"bbox_2d": [12, 34, 56, 78], "label": "red cube"}]',
+    '[{"point_2d": [12, 34], "label": "green cylinder"}]',
+    '[{"trajectory_2d": [[12, 34], [56, 78]], "label": "blue ball"}]',
+    "Locate the point. Where is the bounding box? Answer with its JSON. Which pixel is in the middle?",
+    "Find the picture and give bbox_2d and label. Draw a box around and write its corners in pixels.",
 )
 # Split as Qwen2's tokenizer does: contractions, words with one leading character, single digits, punctuation, blanks.
 _SPLIT = (
@@ -44,7 +53,7 @@ def corpus() -> list[str]:
         for j, thing in enumerate(_OBJECTS)
         for place in (_PLACES[(i + j) % len(_PLACES)],)
     ]
-    return [*instructions, *_SENTENCES * 8]
+    return [*instructions, *_SENTENCES * 8, *_LAYOUT * 64]
 
 
 def train_tokenizer(vocabulary: int = VOCABULARY) -> Tokenizer:

@@ -7,7 +7,7 @@ from typing import Any
 
 from st4vla.contracts.command_line import Command, require_positive
 from st4vla.contracts.errors import UsageError
-from st4vla.training.commands import train_grounding
+from st4vla.training.commands import train_ablation, train_actions, train_estimate, train_grounding
 from st4vla.training.presets import get_preset
 
 
@@ -28,10 +28,23 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     published.add_argument("--action-hz", type=float, default=20.0, help="actions per second (default: 20)")
     published.add_argument("--force", action="store_true", help="write into a folder that is not empty")
     train_grounding.configure(actions.add_parser("grounding", help="stage 1: teach a planner to say where things are"))
+    train_actions.configure(
+        actions.add_parser("actions", help="stage 2: teach a policy to act, and keep its grounding")
+    )
+    train_ablation.configure(actions.add_parser("ablation", help="the paper's four rows on equal budgets"))
+    train_estimate.configure(actions.add_parser("estimate", help="what stage 1 would need on some GPUs, by formulas"))
 
 
 def _run(options: argparse.Namespace) -> Mapping[str, Any]:
-    return {"init": _init, "import": _import, "grounding": train_grounding.run}[options.action](options)
+    runs = {
+        "init": _init,
+        "import": _import,
+        "grounding": train_grounding.run,
+        "actions": train_actions.run,
+        "ablation": train_ablation.run,
+        "estimate": train_estimate.run,
+    }
+    return runs[options.action](options)
 
 
 def _require_free(out: Path, *, force: bool) -> None:

@@ -1,11 +1,11 @@
 """`st4vla train grounding`: stage 1."""
 
 import argparse
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from st4vla.training.commands.progress import counting_progress, training_progress
 from st4vla.training.loop.config_file import read_config
 
 
@@ -22,13 +22,7 @@ def run(options: argparse.Namespace) -> Mapping[str, Any]:
     from st4vla.training.grounding.stage import GroundingConfig, train_grounding  # noqa: PLC0415
 
     config = read_config(options.config, options.set, GroundingConfig)
-    shown = sys.stderr.isatty()
-
-    def progress(step: int, loss: float) -> None:
-        if shown or (step + 1) % 100 == 0 or step + 1 == config.loop.steps:
-            text = f"step {step + 1} of {config.loop.steps}: loss {loss:.4f}"
-            print(f"\r{text}" if shown else text, end="" if shown else "\n", file=sys.stderr, flush=True)
-
-    receipt = train_grounding(config, options.out, progress=progress)
+    with training_progress(config.loop.steps) as progress, counting_progress("boxes asked for") as asking:
+        receipt = train_grounding(config, options.out, progress=progress, asking=asking)
     figures = {name: receipt[name] for name in ("accuracy_at_iou_0.5", "steps_of_this_try", "seconds_of_this_try")}
     return {"run": str(options.out), **figures}

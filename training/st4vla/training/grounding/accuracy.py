@@ -11,16 +11,17 @@ from PIL import Image, ImageDraw
 from tokenizers import Tokenizer
 
 from st4vla.contracts.errors import DatasetError
+from st4vla.training.grounding.answering import answer_greedily
 from st4vla.training.grounding.answers import parse_boxes
 from st4vla.training.grounding.batches import GroundingSet, Item
 from st4vla.training.grounding.conversation import prompt_of
-from st4vla.training.grounding.objective import answer_greedily
 from st4vla.training.grounding.records import Box
 from st4vla.training.grounding.samples import Task
 from st4vla.training.policy import St4vlaPolicy
 
 THRESHOLD = 0.5
 MAX_ANSWER_TOKENS = 80
+AT_ONCE = 32
 COLUMNS = 6
 
 
@@ -74,17 +75,18 @@ def ask_for_boxes(
     if not candidates:
         msg = "none of the samples asks for a box; convert a data set that has boxes"
         raise DatasetError(msg)
-    total = min(count, len(candidates))
-    for index in np.random.default_rng(seed).permutation(candidates)[:total]:
-        item = samples[int(index)]
-        said = answer_greedily(policy, item.pictures, prompt_of(item.conversation), MAX_ANSWER_TOKENS)
-        boxes = parse_boxes(tokenizer.decode(said))
-        height, width = item.pictures[0].shape[:2]
-        left, top, right, bottom = item.sample.turns[0].targets[0].box or (0, 0, 1, 1)
-        x, y = width / item.sample.size[0], height / item.sample.size[1]
-        answered = boxes[0].box if boxes else None
-        found.append(Found(item, (left * x, top * y, right * x, bottom * y), answered))
-        progress(len(found), total)
+    chosen = [int(index) for index in np.random.default_rng(seed).permutation(candidates)[:count]]
+    for first in range(0, len(chosen), AT_ONCE):
+        items = [samples[index] for index in chosen[first : first + AT_ONCE]]
+        prompts = [(item.pictures, prompt_of(item.conversation)) for item in items]
+        for item, said in zip(items, answer_greedily(policy, prompts, MAX_ANSWER_TOKENS), strict=True):
+            boxes = parse_boxes(tokenizer.decode(said))
+            height, width = item.pictures[0].shape[:2]
+            left, top, right, bottom = item.sample.turns[0].targets[0].box or (0, 0, 1, 1)
+            x, y = width / item.sample.size[0], height / item.sample.size[1]
+            true = (left * x, top * y, right * x, bottom * y)
+            found.append(Found(item, true, boxes[0].box if boxes else None))
+        progress(len(found), len(chosen))
     return found
 
 

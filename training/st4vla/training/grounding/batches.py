@@ -46,6 +46,11 @@ class GroundingBatch:
     token_mask: Tensor
     labels: Tensor
 
+    def to(self, device: torch.device) -> GroundingBatch:
+        """Return the batch on a device."""
+        pictures = tuple(picture.to(device) for picture in self.pictures)
+        return GroundingBatch(pictures, self.token_ids.to(device), self.token_mask.to(device), self.labels.to(device))
+
 
 class GroundingSet:
     """The samples of a file, read at once; their pictures are read when they are asked for.
@@ -77,10 +82,31 @@ class GroundingSet:
             DatasetError: A picture cannot be read, or the text holds a special token.
         """
         sample = self._samples[index]
-        pictures = tuple(load_picture(self._images / name) for name in sample.images)
+        pictures = tuple(self._picture(sample, name) for name in sample.images)
         height, width = pictures[0].shape[:2]
         tokens = [picture.shape[0] * picture.shape[1] // FACTOR**2 for picture in pictures]
         return Item(sample, encode(sample, self._tokenizer, tokens, (width, height)), pictures)
+
+    def length(self, index: int) -> int:
+        """Return how many tokens a sample becomes, without reading its pictures.
+
+        The size of the first picture is known; further ones are taken to be as large.
+
+        Raises:
+            DatasetError: The text holds a special token, or the size cannot be shown.
+        """
+        sample = self._samples[index]
+        width, height = sample.size
+        rows, columns = smart_resize(height, width, min_pixels=MIN_PIXELS, max_pixels=MAX_PIXELS)
+        tokens = [rows * columns // FACTOR**2] * len(sample.images)
+        return len(encode(sample, self._tokenizer, tokens, (columns, rows)).token_ids)
+
+    def _picture(self, sample: GroundingSample, name: str) -> Tensor:
+        try:
+            return load_picture(self._images / name)
+        except DatasetError as error:
+            msg = f"sample {sample.id!r}: {error}; replace the picture, or convert the data set again"
+            raise DatasetError(msg) from error
 
 
 def load_picture(path: Path) -> Tensor:
@@ -92,7 +118,8 @@ def load_picture(path: Path) -> Tensor:
     try:
         with Image.open(path) as image:
             rgb = image.convert("RGB")
-    except (OSError, ValueError) as error:
+    # Pillow reports some broken files as a mistake of syntax.
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         msg = f"{path} cannot be read as a picture: {error}"
         raise DatasetError(msg) from error
     height, width = smart_resize(rgb.height, rgb.width, min_pixels=MIN_PIXELS, max_pixels=MAX_PIXELS)

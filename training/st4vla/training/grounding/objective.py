@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
 from st4vla.training.grounding.batches import GroundingBatch, GroundingSet, collate
 from st4vla.training.grounding.conversation import IGNORED
+from st4vla.training.loop.lengths import LengthGrouped
 from st4vla.training.loop.order import MixtureOrder
-from st4vla.training.model.planner import hidden_states, patchify, special_token_id
+from st4vla.training.loop.processes import Processes
+from st4vla.training.model.planner import hidden_states, special_token_id
 from st4vla.training.policy import St4vlaPolicy
+
+ALONE = Processes()
 
 
 class GroundingObjective:
@@ -22,8 +25,13 @@ class GroundingObjective:
         policy: Whose planner learns.
         sets: The mixture.
         order: Which sample comes when.
-        batch_size: Conversations in a step.
+        batch_size: Conversations in a step, over all processes.
         weight: Factor on the loss.
+        length_window: Batches within which conversations are grouped by length, see `LengthGrouped`; 1 groups none.
+        processes: Those that share a step.
+
+    Raises:
+        UsageError: The batch does not divide among the processes, or a size is not positive.
     """
 
     def __init__(
@@ -34,59 +42,33 @@ class GroundingObjective:
         *,
         batch_size: int,
         weight: float = 1.0,
+        length_window: int = 1,
+        processes: Processes = ALONE,
     ) -> None:
-        self._policy, self._sets, self._order = policy, sets, order
-        self._batch_size, self._weight = batch_size, weight
+        self._policy, self._sets, self._weight, self._processes = policy, sets, weight, processes
+        self._batches = LengthGrouped(
+            order, lambda draw: sets[draw.dataset].length(draw.sample), batch_size=batch_size, window=length_window
+        )
+        processes.part(range(batch_size))
         self._padding_id = special_token_id("<|endoftext|>", policy.config.planner.vocabulary)
 
     def losses(self, step: int) -> Mapping[str, Tensor]:
-        """Return the loss of a step's batch under ``grounding``."""
-        draws = self._order.batch(step, self._batch_size)
+        """Return the loss of a step's batch under ``grounding``: of this process's part, a share of the whole's."""
+        draws = self._processes.part(self._batches.batch(step))
         batch = collate([self._sets[draw.dataset][draw.sample] for draw in draws], self._padding_id)
-        return {"grounding": self._weight * grounding_loss(self._policy, batch)}
+        return {"grounding": self._weight * grounding_loss(self._policy, batch, self._processes)}
 
 
-def grounding_loss(policy: St4vlaPolicy, batch: GroundingBatch) -> Tensor:
-    """Return the mean cross entropy over the labelled tokens, a scalar.
+def grounding_loss(policy: St4vlaPolicy, batch: GroundingBatch, processes: Processes = ALONE) -> Tensor:
+    """Return the mean cross entropy over the labelled tokens of all processes' parts, a scalar share of it.
 
     Logits are made for those tokens alone: the vocabulary is far wider than the network.
     """
     planner = policy.qwen_vl_interface.model
+    batch = batch.to(planner.device)
     states = hidden_states(planner, policy.config.planner, batch.pictures, batch.token_ids, batch.token_mask)
     spoken = batch.labels[:, 1:] != IGNORED
     logits = planner.lm_head(states[-1][:, :-1][spoken])
     # In float32, whatever the network's own: a sum over a large vocabulary needs it.
-    return functional.cross_entropy(logits.float(), batch.labels[:, 1:][spoken])
-
-
-def answer_greedily(
-    policy: St4vlaPolicy, pictures: Sequence[Tensor], prompt: Sequence[int], max_tokens: int
-) -> list[int]:
-    """Return the tokens that the planner says after a prompt, without the mark that ends them.
-
-    Args:
-        policy: In evaluation mode.
-        pictures: The prompt's, RGB uint8 [H, W, 3].
-        prompt: Token ids.
-        max_tokens: Stop after this many.
-    """
-    planner, config = policy.qwen_vl_interface.model, policy.config.planner
-    patches = [patchify(picture[None], config.vision) for picture in pictures]
-    sides = [[1, *(side // config.vision.patch_size for side in picture.shape[:2])] for picture in pictures]
-    token_ids = torch.tensor([list(prompt)])
-    end = special_token_id("<|im_end|>", config.vocabulary)
-    with torch.no_grad():
-        # Hugging Face's own loop, for its cache of keys and values.
-        said: Tensor = planner.generate(
-            input_ids=token_ids,
-            attention_mask=torch.ones_like(token_ids),
-            pixel_values=torch.cat(patches).to(planner.dtype),
-            image_grid_thw=torch.tensor(sides),
-            max_new_tokens=max_tokens,
-            do_sample=False,
-            use_cache=True,
-            eos_token_id=end,
-            pad_token_id=end,
-        )[0, len(prompt) :]
-    answer: list[int] = said.tolist()
-    return answer[: answer.index(end)] if end in answer else answer
+    total = functional.cross_entropy(logits.float(), batch.labels[:, 1:][spoken], reduction="sum")
+    return processes.mean(total, spoken.sum())

@@ -8,15 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from safetensors import SafetensorError
 
+from st4vla.contracts.errors import StorageError
 from st4vla.contracts.files import write_atomically
 from st4vla.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from st4vla.training.grounding.accuracy import accuracy, ask_for_boxes, draw_boxes
+from st4vla.training.grounding.accuracy import Found, accuracy, ask_for_boxes, draw_boxes
 from st4vla.training.grounding.batches import GroundingSet
 from st4vla.training.grounding.objective import GroundingObjective
 from st4vla.training.loop.order import MixtureOrder
 from st4vla.training.loop.parameters import parameter_groups
+from st4vla.training.loop.states import load_trained
 from st4vla.training.loop.trainer import LoopConfig, make_optimiser, train
+from st4vla.training.loop.world import World, join_world
+from st4vla.training.policy import St4vlaPolicy
 
 #: Only the planner learns to say where things are.
 FROZEN = ("layer_qformer", "action_model", "dino_encoder", "dino_pro")
@@ -40,7 +45,8 @@ class GroundingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         data: The mixture.
         held_out: What accuracy is measured on, before and after.
         loop: How long and how fast.
-        batch_size: Conversations in a step.
+        batch_size: Conversations in a step, over all processes; a multiple of their number.
+        length_window: Batches within which conversations are grouped by length, so that little is padding; 1 is none.
         rate: Peak learning rate of what `rates` does not name.
         rates: Path of a module to its peak learning rate.
         held_out_count: Boxes that are asked for.
@@ -51,6 +57,7 @@ class GroundingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     held_out: SamplesConfig
     loop: LoopConfig
     batch_size: int = 32
+    length_window: int = 1
     rate: float = 1e-3
     rates: dict[str, float] = {}
     held_out_count: int = 200
@@ -65,7 +72,8 @@ def train_grounding(
 ) -> dict[str, Any]:
     """Train stage 1, going on from the newest state in `run`, and measure accuracy before and after.
 
-    `run` gets `checkpoint`, `metrics.jsonl`, the newest states, `boxes.png` and `receipt.json`.
+    `run` gets `checkpoint`, `metrics.jsonl`, `tensorboard`, the newest states, `boxes.png` and `receipt.json`. All
+    processes of a launch call this; they share the steps, and the first one asks for boxes and writes.
 
     Args:
         config: What to do.
@@ -79,36 +87,67 @@ def train_grounding(
     Raises:
         St4vlaError: See `load_checkpoint`, `GroundingSet`, `train`.
     """
+    world = join_world()
     checkpoint = load_checkpoint(config.checkpoint)
     policy, tokenizer = checkpoint.policy, checkpoint.tokenizer
     sets = [GroundingSet(entry.samples, entry.images, tokenizer) for entry in config.data]
     held_out = GroundingSet(config.held_out.samples, config.held_out.images, tokenizer)
     order = MixtureOrder([len(each) for each in sets], [entry.weight for entry in config.data], config.loop.seed)
-    objective = GroundingObjective(policy, sets, order, batch_size=config.batch_size)
+    objective = GroundingObjective(
+        policy,
+        sets,
+        order,
+        batch_size=config.batch_size,
+        length_window=config.length_window,
+        processes=world.processes,
+    )
     groups = parameter_groups(policy, rate=config.rate, rates=config.rates, frozen=FROZEN)
 
-    def measure() -> tuple[float, list[Any]]:
-        policy.eval()
-        found = ask_for_boxes(
-            policy, tokenizer, held_out, count=config.held_out_count, seed=config.loop.seed, progress=asking
+    def measure(measured: St4vlaPolicy) -> list[Found]:
+        world.move(measured)
+        measured.eval()
+        return ask_for_boxes(
+            measured, tokenizer, held_out, count=config.held_out_count, seed=config.loop.seed, progress=asking
         )
-        return accuracy(found), found
 
-    before, _ = measure()
+    before = world.first_only(lambda: accuracy(measure(policy)))
     began = time.monotonic()
-    steps = train(policy, make_optimiser(groups), objective, config.loop, run, progress=progress)
+    steps = train(policy, make_optimiser(groups), objective, config.loop, run, world=world, progress=progress)
     seconds = time.monotonic() - began
-    after, found = measure()
-    draw_boxes(run / PICTURE, found[:PICTURED])
-    save_checkpoint(run / CHECKPOINT, Checkpoint(checkpoint.manifest, policy, tokenizer))
-    receipt = {
-        "what": "stage 1, spatial grounding",
-        "accuracy_at_iou_0.5": {"before": round(before, 4), "after": round(after, 4), "boxes": len(found)},
-        "steps_of_this_try": steps,
-        "seconds_of_this_try": round(seconds, 1),
-        "samples": {str(entry.samples): len(each) for entry, each in zip(config.data, sets, strict=True)},
-        "config": config,
-    }
-    encoded = msgspec.json.format(msgspec.json.encode(receipt, enc_hook=str), indent=2)
-    write_atomically(run / RECEIPT, encoded + b"\n")
-    return receipt
+
+    def finish() -> dict[str, Any]:
+        trained = Checkpoint(checkpoint.manifest, _whole_policy(config, run, policy, world), tokenizer)
+        found = measure(trained.policy)
+        try:
+            draw_boxes(run / PICTURE, found[:PICTURED])
+            save_checkpoint(run / CHECKPOINT, trained)
+        except (OSError, SafetensorError) as error:
+            msg = f"{run / CHECKPOINT} could not be written: {error}; free some disk and run the same command again"
+            raise StorageError(msg) from error
+        receipt = {
+            "what": "stage 1, spatial grounding",
+            "accuracy_at_iou_0.5": {
+                "before": round(before, 4),
+                "after": round(accuracy(found), 4),
+                "boxes": len(found),
+            },
+            "steps_of_this_try": steps,
+            "seconds_of_this_try": round(seconds, 1),
+            "processes": world.processes.count,
+            "samples": {str(entry.samples): len(each) for entry, each in zip(config.data, sets, strict=True)},
+            "config": config,
+        }
+        encoded = msgspec.json.format(msgspec.json.encode(receipt, enc_hook=str), indent=2)
+        write_atomically(run / RECEIPT, encoded + b"\n")
+        return receipt
+
+    return world.first_only(finish)
+
+
+def _whole_policy(config: GroundingConfig, run: Path, policy: St4vlaPolicy, world: World) -> St4vlaPolicy:
+    """Return the trained policy in one piece: as it is, or where processes share it, from the last state."""
+    if world.processes.count == 1:
+        return policy
+    whole = load_checkpoint(config.checkpoint).policy
+    load_trained(run, whole)
+    return whole

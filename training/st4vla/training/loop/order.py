@@ -55,6 +55,11 @@ class MixtureOrder:
         self._counts = [np.zeros(len(sizes), np.int64)]
         self._shuffled: dict[int, tuple[int, npt.NDArray[np.int64]]] = {}
 
+    @property
+    def seed(self) -> int:
+        """What the order follows from."""
+        return self._seed
+
     def draw(self, number: int) -> Draw:
         """Return the draw of a number, counted from 0."""
         block, place = divmod(number, BLOCK)

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 NUM_TRAIN_TIMESTEPS = 100
 MAX_BETA = 0.999
@@ -90,12 +89,31 @@ def diffusion_loss(  # noqa: PLR0917 - in the order of the golden numbers
         condition: Condition tokens [B, Q, D].
         action_mask: bool [B, T], False past the end of an episode, where there is nothing to learn; None counts all.
     """
-    prediction = model(q_sample(actions, t, noise), t, condition)
+    errors = diffusion_errors(model, actions, t, noise, condition)
     if action_mask is None:
-        return functional.mse_loss(prediction, noise)
-    errors = (prediction - noise).square().mean(dim=-1) * action_mask
+        return errors.mean()
     # A batch of padding alone has no error, not an undefined one.
-    return errors.sum() / action_mask.sum().clamp(min=1)
+    return (errors * action_mask).sum() / action_mask.sum().clamp(min=1)
+
+
+def diffusion_errors(  # noqa: PLR0917 - as above
+    model: Any, actions: Tensor, t: Tensor, noise: Tensor, condition: Tensor, prefix_mask: Tensor | None = None
+) -> Tensor:
+    """Return the squared error of the predicted noise, averaged over the dimensions of each action, [B, T].
+
+    Args:
+        model: As in `diffusion_loss`, as are the arguments that are not named here.
+        actions: [B, T, A].
+        t: [B].
+        noise: [B, T, A].
+        condition: [B, Q, D].
+        prefix_mask: bool [B, T], True where the network is shown the clean action, as when the arm is committed to it
+            already; what it predicts there means nothing.
+    """
+    noisy = q_sample(actions, t, noise)
+    if prefix_mask is not None:
+        noisy = torch.where(prefix_mask[..., None], actions, noisy)
+    return (model(noisy, t, condition) - noise).square().mean(dim=-1)
 
 
 def ddim_sample(  # noqa: PLR0917 - the order of the sampler's inputs in every room
@@ -106,6 +124,8 @@ def ddim_sample(  # noqa: PLR0917 - the order of the sampler's inputs in every r
     guidance_scale: float = 1.5,
     prefix: Tensor | None = None,
     prefix_weights: Tensor | None = None,
+    *,
+    clean_prefix: bool = False,
 ) -> Tensor:
     """Return a chunk of actions [B, T, A], denoised from `noise`.
 
@@ -123,6 +143,8 @@ def ddim_sample(  # noqa: PLR0917 - the order of the sampler's inputs in every r
             and unconditional u; otherwise c alone.
         prefix: Actions [B, T, A] to hold to, normalised and finite, even where their weight is zero.
         prefix_weights: How firmly to hold each action, [B, T] in [0, 1].
+        clean_prefix: Show the network actions whose weight is one as they are, without noise: right for one that was
+            trained so (see `diffusion_errors`), and for no other.
 
     Raises:
         ValueError: `num_steps` is not available, or only one of prefix and prefix_weights is given.
@@ -137,6 +159,8 @@ def ddim_sample(  # noqa: PLR0917 - the order of the sampler's inputs in every r
         condition = torch.cat([condition, model.unconditional(batch_size).to(condition.dtype)])
     x = noise
     for index in reversed(range(num_steps)):
+        if clean_prefix and prefix is not None and prefix_weights is not None:
+            x = torch.where(prefix_weights[..., None] >= 1, prefix.to(x.dtype), x)
         model_input = torch.cat([x, x]) if guided else x
         t = torch.full((model_input.shape[0],), steps[index], dtype=torch.int64, device=x.device)
         eps = model(model_input, t, condition)

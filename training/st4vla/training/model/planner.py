@@ -53,6 +53,9 @@ def special_token_id(token: str, vocabulary: int) -> int:
 def build_planner(config: PlannerConfig, attention: str = "sdpa") -> Qwen2_5_VLForConditionalGeneration:
     """Return an untrained planner in float32, drawn from the global random generator.
 
+    Weights have the deviation that keeps signals of that width at their size: Qwen's own 0.02, which is the same at a
+    width of 2048, would let a tiny planner's vanish.
+
     Args:
         config: Its sizes.
         attention: "eager" or "sdpa".
@@ -79,6 +82,7 @@ def build_planner(config: PlannerConfig, attention: str = "sdpa") -> Qwen2_5_VLF
         "rope_scaling": {"type": "mrope", "mrope_section": list(config.mrope_section)},
         "rms_norm_eps": RMS_NORM_EPS,
         "max_position_embeddings": MAX_POSITIONS,
+        "initializer_range": config.dim**-0.5,
         "tie_word_embeddings": True,
         "use_cache": False,
         "bos_token_id": ids["endoftext"],
@@ -96,6 +100,7 @@ def build_planner(config: PlannerConfig, attention: str = "sdpa") -> Qwen2_5_VLF
         "temporal_patch_size": TEMPORAL_PATCH_SIZE,
         "window_size": vision.window_size,
         "fullatt_block_indexes": list(vision.full_attention_blocks),
+        "initializer_range": vision.dim**-0.5,
     }
     hugging_face = Qwen2_5_VLConfig(
         text_config=text_config,

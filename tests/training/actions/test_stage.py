@@ -1,0 +1,177 @@
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+from st4vla.contracts.command_line import main
+from st4vla.training.checkpoint import init_checkpoint, load_checkpoint, save_checkpoint
+from st4vla.training.grounding.samples import GroundingSample, Target, Task, Turn, write_samples
+
+RATE_HZ, LENGTH, SIDE = 20, 6, 32
+CAMERAS = ("agentview", "wrist")
+
+
+def write_episode(folder: Path, episode: int) -> None:
+    """Write an episode whose brightness says which way the arm goes."""
+    direction = 1.0 if episode % 2 else -1.0
+    actions = np.zeros((LENGTH, 7), np.float32)
+    actions[:, 0] = 0.01 * direction
+    actions[:, 6] = episode % 2
+    (folder / "data/chunk-000").mkdir(parents=True, exist_ok=True)
+    table = pa.table(
+        {
+            "action": pa.array(actions.tolist(), pa.list_(pa.float32())),
+            "episode_index": pa.array([episode] * LENGTH),
+        }
+    )
+    pq.write_table(table, folder / f"data/chunk-000/episode_{episode:06d}.parquet")
+    for camera in CAMERAS:
+        path = folder / f"videos/chunk-000/{camera}/episode_{episode:06d}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("libx264", rate=RATE_HZ, options={"crf": "1"})
+            stream.width = stream.height = SIDE
+            pixels = np.full((SIDE, SIDE, 3), 220 if episode % 2 else 30, np.uint8)
+            for _ in range(LENGTH):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
+            container.mux(stream.encode())
+
+
+def write_dataset(folder: Path) -> None:
+    for episode in range(6):
+        write_episode(folder, episode)
+    (folder / "meta").mkdir()
+    lines = [{"episode_index": e, "tasks": ["go there"], "length": LENGTH} for e in range(6)]
+    (folder / "meta/episodes.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    info = {
+        "codebase_version": "v2.1",
+        "robot_type": "panda",
+        "total_episodes": 6,
+        "fps": RATE_HZ,
+        "chunks_size": 1000,
+        "splits": {"train": "0:4", "val": "4:6"},
+        "data_path": "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
+        "video_path": "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4",
+        "features": {
+            **{camera: {"dtype": "video", "shape": [SIDE, SIDE, 3]} for camera in CAMERAS},
+            "action": {"dtype": "float32", "shape": [7]},
+        },
+    }
+    (folder / "meta/info.json").write_text(json.dumps(info))
+
+
+def write_samples_file(folder: Path) -> None:
+    rows = []
+    for index in range(4):
+        Image.new("RGB", (56, 56), (60 * index, 0, 0)).save(folder / f"{index}.png")
+        turn = Turn("Where?", targets=(Target("it", box=(10, 10, 30, 40)),))
+        rows.append(GroundingSample(str(index), Task.BOX, (f"{index}.png",), (56, 56), (turn,)))
+    write_samples(folder / "samples.jsonl", rows)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    save_checkpoint(tmp_path / "start", init_checkpoint("tiny", 2))
+    write_dataset(tmp_path / "episodes")
+    write_samples_file(tmp_path)
+    files = f'samples = "{tmp_path}/samples.jsonl"\nimages = "{tmp_path}"\n'
+    path = tmp_path / "run.toml"
+    path.write_text(
+        f'checkpoint = "{tmp_path}/start"\nprompt = "generic"\nbatch_size = 4\nnoise_draws = 8\nrate = 3e-3\n'
+        f'[[data]]\nfolder = "{tmp_path}/episodes"\nembodiment = "panda"\n'
+        f"[co_training]\nbatch_size = 2\n[[co_training.data]]\n{files}"
+        f"[measuring]\nevery = 20\nmoments = 8\nboxes = 2\nsimilarity_every = 20\nsimilarity_batch = 4\n"
+        f"[measuring.samples]\n{files}"
+        "[loop]\nsteps = 40\nwarmup_steps = 4\nsave_every = 30\n"
+    )
+    return path
+
+
+def train(config: Path, out: Path, *overrides: str) -> int:
+    return main(
+        ["train", "actions", "--config", str(config), "--out", str(out), *(f"--set={each}" for each in overrides)]
+    )
+
+
+def lines_of(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_tiny_policy_learns_which_way_to_go_in_one_step_for_both_losses(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert train(config, out) == 0
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert figures["after"]["held_out_squared_ratio"] < figures["before"]["held_out_squared_ratio"] / 5
+    lines = lines_of(out)
+    assert [line["step"] for line in lines] == list(range(40))
+    assert all({"action", "grounding", "loss"} <= line.keys() for line in lines)
+    assert [line["step"] for line in lines if "held_out_boxes" in line] == [19, 39]
+    measured = [line for line in lines if "similarity" in line]
+    assert [line["step"] for line in measured] == [19, 39]
+    assert all(0 <= line["similarity"] <= 1 for line in measured)
+    trained = load_checkpoint(out / "checkpoint")
+    assert trained.manifest.prompt.template == "generic"
+    assert set(trained.manifest.statistics) == {"panda"}
+    assert trained.manifest.statistics["panda"].max[0] == pytest.approx(0.01)
+    assert {path.name for path in out.iterdir()} >= {"receipt.json", "boxes.png"}
+
+
+def test_measuring_changes_no_bit_of_the_training(config: Path, tmp_path: Path) -> None:
+    measured, plain = tmp_path / "measured", tmp_path / "plain"
+    quick = ("loop.steps=6", "measuring.boxes=1", "measuring.moments=2")
+    assert train(config, measured, *quick, "measuring.every=2", "measuring.similarity_every=3") == 0
+    assert train(config, plain, *quick, "measuring.every=0", "measuring.similarity_every=0") == 0
+    first, second = (load_checkpoint(run / "checkpoint").policy.state_dict() for run in (measured, plain))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_frozen_planner_stays_and_actions_alone_can_be_learnt(config: Path, tmp_path: Path) -> None:
+    text = config.read_text()
+    start, end = text.index("[co_training]"), text.index("[measuring]")
+    config.write_text(text[:start] + text[end:])
+    out = tmp_path / "run"
+    arguments = ("loop.steps=3", 'frozen=["qwen_vl_interface"]', "measuring.similarity_every=0", "measuring.every=0")
+    assert train(config, out, *arguments) == 0
+    before, after = (load_checkpoint(folder).policy.state_dict() for folder in (tmp_path / "start", out / "checkpoint"))
+    changed = {name.partition(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert "qwen_vl_interface" not in changed
+    assert "action_model" in changed
+    assert all("grounding" not in line for line in lines_of(out))
+
+
+def test_training_for_real_time_chunking_is_told_to_the_sampler(config: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    quick = ("loop.steps=2", "measuring.every=0", "measuring.similarity_every=0", "measuring.boxes=1")
+    assert train(config, out, *quick, "max_delay=4") == 0
+    assert load_checkpoint(out / "checkpoint").manifest.sampler.clean_prefix
+
+
+def test_averaged_weights_are_what_is_kept(config: Path, tmp_path: Path) -> None:
+    quick = ("loop.steps=4", "measuring.every=0", "measuring.similarity_every=0", "measuring.boxes=1")
+    runs = tmp_path / "raw", tmp_path / "averaged"
+    assert train(config, runs[0], *quick) == 0
+    assert train(config, runs[1], *quick, "loop.average_decay=0.9") == 0
+    raw, averaged = (load_checkpoint(run / "checkpoint").policy.state_dict() for run in runs)
+    assert any(not torch.equal(raw[name], averaged[name]) for name in raw)
+
+
+def test_what_does_not_fit_is_one_line(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    assert train(config, out, "prompt=nothing") != 0
+    assert train(config, out, "data=[]") != 0
+    assert train(config, out, 'measuring.similarity_weights=["nothing"]') != 0
+    config.write_text(
+        config.read_text().replace("[co_training]", '[[data]]\nfolder = "x"\nembodiment = "panda"\n[co_training]')
+    )
+    assert train(config, out) != 0
+    err = capsys.readouterr().err
+    assert err.count("\n") == 4
+    assert "panda stands at two data sets" in err

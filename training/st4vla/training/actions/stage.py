@@ -1,0 +1,257 @@
+"""Stage 2 from its configuration to a checkpoint and a receipt."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from safetensors import SafetensorError
+
+from st4vla.contracts.errors import StorageError, UsageError
+from st4vla.contracts.files import write_atomically
+from st4vla.contracts.manifests import CheckpointManifest
+from st4vla.training.actions.config import ActionsConfig, DemonstrationsConfig
+from st4vla.training.actions.demonstrations import Demonstrations
+from st4vla.training.actions.error import mean_chunk
+from st4vla.training.actions.measuring import GradientAgreement, HeldOut
+from st4vla.training.actions.objective import ActionObjective, JointObjective
+from st4vla.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from st4vla.training.grounding.accuracy import draw_boxes
+from st4vla.training.grounding.batches import GroundingSet
+from st4vla.training.grounding.objective import GroundingObjective
+from st4vla.training.grounding.stage import CHECKPOINT, PICTURE, PICTURED, RECEIPT, SamplesConfig
+from st4vla.training.loop.order import MixtureOrder
+from st4vla.training.loop.parameters import parameter_groups
+from st4vla.training.loop.probes import Probe
+from st4vla.training.loop.states import load_trained
+from st4vla.training.loop.trainer import Objective, make_optimiser, train
+from st4vla.training.loop.world import World, join_world
+from st4vla.training.policy import St4vlaPolicy
+
+#: Tell the order of demonstrations, of grounding samples and of what is only measured apart.
+_GROUNDING, _PROBES = 1, 2
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A checkpoint and the data that it is trained on."""
+
+    config: ActionsConfig
+    manifest: CheckpointManifest
+    checkpoint: Checkpoint
+    demonstrations: tuple[Demonstrations, ...]
+    world: World
+
+    def actions(self, *, probe: bool = False) -> ActionObjective:
+        """Return the action objective; a probe's draws are its own."""
+        config, loop = self.config, self.config.loop
+        seed = loop.seed + (_PROBES if probe else 0)
+        weights = [entry.weight for entry in config.data]
+        return ActionObjective(
+            self.checkpoint.policy,
+            self.checkpoint.tokenizer,
+            self.manifest.prompt,
+            self.demonstrations,
+            MixtureOrder([len(each) for each in self.demonstrations], weights, seed),
+            batch_size=config.measuring.similarity_batch if probe else config.batch_size,
+            seed=seed,
+            noise_draws=config.noise_draws,
+            max_delay=config.max_delay,
+            weight=config.weight,
+            processes=self.world.processes,
+        )
+
+    def grounding(
+        self, data: tuple[SamplesConfig, ...], batch_size: int, weight: float, *, probe: bool = False
+    ) -> GroundingObjective:
+        """Return the grounding objective on a mixture."""
+        sets = [self.samples(entry) for entry in data]
+        seed = self.config.loop.seed + (_PROBES if probe else _GROUNDING)
+        order = MixtureOrder([len(each) for each in sets], [entry.weight for entry in data], seed)
+        return GroundingObjective(
+            self.checkpoint.policy,
+            sets,
+            order,
+            batch_size=batch_size,
+            weight=weight,
+            processes=self.world.processes,
+        )
+
+    def samples(self, entry: SamplesConfig) -> GroundingSet:
+        """Return the samples of an entry."""
+        return GroundingSet(entry.samples, entry.images, self.checkpoint.tokenizer)
+
+
+def train_actions(
+    config: ActionsConfig,
+    run: Path,
+    *,
+    progress: Callable[[int, float], None] = lambda step, loss: None,
+    measuring: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> dict[str, Any]:
+    """Train stage 2, going on from the newest state in `run`, and measure before, while and after.
+
+    `run` gets `checkpoint`, `metrics.jsonl`, the newest states, `receipt.json`, and `boxes.png` where boxes are
+    measured. The checkpoint holds the statistics of every embodiment that it learnt from, and the prompt.
+
+    Args:
+        config: What to do.
+        run: Folder of the run.
+        progress: Called after each step with the loss.
+        measuring: Called with what is measured, how many are done, and of how many.
+
+    Returns:
+        What the receipt holds.
+
+    Raises:
+        St4vlaError: See `load_checkpoint`, `Demonstrations`, `GroundingSet`, `train`.
+    """
+    setup = _set_up(config, join_world())
+    world, policy = setup.world, setup.checkpoint.policy
+    held_out = _held_out(setup, measuring)
+    objectives: list[Objective] = [setup.actions()]
+    if config.co_training is not None:
+        together = config.co_training
+        objectives.append(setup.grounding(together.data, together.batch_size, together.weight))
+    groups = parameter_groups(policy, rate=config.rate, rates=config.rates, frozen=config.frozen)
+    probes = _probes(setup, held_out)
+    world.move(policy)
+    before = world.first_only(lambda: held_out.measure(policy))
+    began = time.monotonic()
+    steps = train(
+        policy,
+        make_optimiser(groups),
+        JointObjective(objectives),
+        config.loop,
+        run,
+        world=world,
+        probes=probes,
+        progress=progress,
+    )
+    seconds = time.monotonic() - began
+
+    def finish() -> dict[str, Any]:
+        trained = Checkpoint(setup.manifest, _whole_policy(setup, run), setup.checkpoint.tokenizer)
+        after = held_out.measure(trained.policy)
+        try:
+            if held_out.found:
+                draw_boxes(run / PICTURE, held_out.found[:PICTURED])
+            save_checkpoint(run / CHECKPOINT, trained)
+        except (OSError, SafetensorError) as error:
+            msg = f"{run / CHECKPOINT} could not be written: {error}; free some disk and run the same command again"
+            raise StorageError(msg) from error
+        moments = zip(config.data, setup.demonstrations, strict=True)
+        receipt = {
+            "what": "stage 2, actions",
+            "before": _rounded(before),
+            "after": _rounded(after),
+            "steps_of_this_try": steps,
+            "seconds_of_this_try": round(seconds, 1),
+            "processes": world.processes.count,
+            "moments": {str(entry.folder): len(each) for entry, each in moments},
+            "config": config,
+        }
+        encoded = msgspec.json.format(msgspec.json.encode(receipt, enc_hook=str), indent=2)
+        write_atomically(run / RECEIPT, encoded + b"\n")
+        return receipt
+
+    return world.first_only(finish)
+
+
+def _set_up(config: ActionsConfig, world: World) -> _Run:
+    if not config.data:
+        msg = "there are no demonstrations; name at least one [[data]] with a folder and an embodiment"
+        raise UsageError(msg)
+    embodiments = [entry.embodiment for entry in config.data]
+    twice = sorted({name for name in embodiments if embodiments.count(name) > 1})
+    if twice:
+        msg = f"{', '.join(twice)} stands at two data sets; actions of one name have one range: rename one, or merge"
+        raise UsageError(msg)
+    checkpoint = load_checkpoint(config.checkpoint)
+    known = checkpoint.manifest
+    demonstrations = tuple(_open(entry, entry.split, known) for entry in config.data)
+    prompt, sampler = known.prompt, known.sampler
+    if config.prompt is not None:
+        prompt = msgspec.structs.replace(prompt, template=config.prompt)
+    if config.max_delay:
+        sampler = msgspec.structs.replace(sampler, clean_prefix=True)
+    statistics = {name: each.statistics for name, each in zip(embodiments, demonstrations, strict=True)}
+    manifest = msgspec.structs.replace(known, prompt=prompt, sampler=sampler, statistics=statistics)
+    checkpoint.policy.sampler = sampler
+    return _Run(config, manifest, checkpoint, demonstrations, world)
+
+
+def _open(entry: DemonstrationsConfig, split: str, manifest: CheckpointManifest) -> Demonstrations:
+    return Demonstrations(
+        entry.folder,
+        split,
+        manifest.action,
+        manifest.views,
+        parts=entry.parts,
+        cameras=entry.cameras,
+        any_rate=entry.any_rate,
+        drop_pauses=entry.drop_pauses and split == entry.split,
+    )
+
+
+def _held_out(setup: _Run, progress: Callable[[str, int, int], None]) -> HeldOut:
+    config = setup.config
+    moments = [
+        (_open(entry, entry.held_out, setup.manifest), mean_chunk(learnt))
+        for entry, learnt in zip(config.data, setup.demonstrations, strict=True)
+        if entry.held_out is not None
+    ]
+    return HeldOut(
+        setup.checkpoint.tokenizer,
+        setup.manifest.prompt,
+        config.measuring,
+        demonstrations=moments,
+        samples=None if config.measuring.samples is None else setup.samples(config.measuring.samples),
+        # The same moments and boxes whatever the run's own seed, so that runs can be compared.
+        seed=0,
+        progress=progress,
+    )
+
+
+def _probes(setup: _Run, held_out: HeldOut) -> list[Probe]:
+    measuring, together = setup.config.measuring, setup.config.co_training
+    policy, probes = setup.checkpoint.policy, list[Probe]()
+    if setup.world.processes.count > 1 and (measuring.every or measuring.similarity_every):
+        msg = "measuring along the way needs a single process; set measuring.every and measuring.similarity_every to 0"
+        raise UsageError(msg)
+    if measuring.every:
+        probes.append(Probe(measuring.every, lambda: held_out.measure(policy)))
+    if measuring.similarity_every:
+        data = () if together is None else together.data
+        data = data if measuring.similarity_samples is None else (measuring.similarity_samples,)
+        if not data:
+            msg = "similarity_every is set, but there are no grounding samples; name some in similarity_samples"
+            raise UsageError(msg)
+        agreement = GradientAgreement(
+            policy,
+            setup.actions(probe=True),
+            setup.grounding(data, measuring.similarity_batch, 1.0, probe=True),
+            rank=measuring.similarity_rank,
+            weights=measuring.similarity_weights,
+        )
+        probes.append(Probe(measuring.similarity_every, agreement.measure))
+    return probes
+
+
+def _whole_policy(setup: _Run, run: Path) -> St4vlaPolicy:
+    """Return the trained policy in one piece: as it is, or where processes share it, from the last state."""
+    if setup.world.processes.count == 1:
+        return setup.checkpoint.policy
+    whole = load_checkpoint(setup.config.checkpoint).policy
+    whole.sampler = setup.manifest.sampler
+    load_trained(run, whole)
+    setup.world.move(whole)
+    return whole
+
+
+def _rounded(figures: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in figures.items()}

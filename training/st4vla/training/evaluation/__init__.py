@@ -1,0 +1,1 @@
+"""What a training did to the model: how well its objectives agree, and curves to look at."""
