@@ -74,3 +74,12 @@ def test_a_batch_moves_with_all_that_it_holds(samples: GroundingSet) -> None:
     assert {value.device.type for value in (*moved.pictures, moved.token_ids, moved.token_mask, moved.labels)} == {
         "meta"
     }
+
+
+def test_samples_of_some_tasks_alone_can_be_taken(
+    samples: GroundingSet, tmp_path: Path, checkpoint: Checkpoint
+) -> None:
+    path = tmp_path / "samples.jsonl"
+    assert len(GroundingSet(path, tmp_path, checkpoint.tokenizer, [Task.GENERAL])) == len(samples)
+    with pytest.raises(DatasetError, match=r"holds no samples of box, point; leave 'tasks' out"):
+        GroundingSet(path, tmp_path, checkpoint.tokenizer, [Task.BOX, Task.POINT])

@@ -43,17 +43,29 @@ def source(tmp_path: Path, picture: Callable[..., Path]) -> Path:
     return tmp_path
 
 
-def test_each_object_has_a_box_and_a_point_and_each_pair_a_relation(source: Path, run: Run) -> None:
+def test_a_picture_asks_for_a_box_and_a_point_of_each_object_and_a_relation_of_each_pair(
+    source: Path, run: Run
+) -> None:
     samples, bad = run("tabletop", source, split="train")
     assert not bad
-    tasks = [sample.task for sample in samples]
-    assert [tasks.count(task) for task in (Task.BOX, Task.POINT, Task.RELATION)] == [3, 3, 3]
-    box, point = samples[:2]
+    assert [sample.task for sample in samples] == [Task.BOX, Task.POINT, Task.RELATION]
+    box, point, relations = samples
     assert box.images == ("annotations/images/episode_000000_frame_000000_agentview.png",)
-    assert "the red cube" in box.turns[0].question
-    assert box.turns[0].targets[0].box == (10, 100, 30, 120)
-    assert point.turns[0].targets[0].points == ((20, 110),)
-    assert len({sample.id for sample in samples}) == len(samples)
+    boxes = {turn.targets[0].label: turn for turn in box.turns}
+    assert boxes.keys() == BOXES.keys()
+    assert "the red cube" in boxes["red cube"].question
+    assert boxes["red cube"].targets[0].box == (10, 100, 30, 120)
+    assert {turn.targets[0].points for turn in point.turns} == {((20, 110),), ((110, 115),), ((110, 26),)}
+    assert len(relations.turns) == 3
+    assert len({sample.id for sample in samples}) == 3
+
+
+def test_any_of_the_objects_is_asked_for_first(source: Path, run: Run) -> None:
+    first = set()
+    for seed in range(20):
+        samples, _ = run("tabletop", source, split="train", seed=seed)
+        first.add(samples[0].turns[0].targets[0].label)
+    assert first == BOXES.keys()
 
 
 def test_relations_are_asked_of_the_fixed_camera_only(source: Path, run: Run) -> None:
@@ -63,21 +75,22 @@ def test_relations_are_asked_of_the_fixed_camera_only(source: Path, run: Run) ->
 
 def test_the_answer_of_a_relation_is_one_of_those_in_the_question_and_true(source: Path, run: Run) -> None:
     samples, _ = run("tabletop", source, split="train")
-    for sample in samples:
-        if sample.task is Task.RELATION:
-            question, answer = sample.turns[0].question, sample.turns[0].answer
-            assert answer in question
-            first, second = sorted(BOXES, key=question.rfind)[-2:]
-            if question.startswith("Look"):
-                first, second = second, next(name for name in BOXES if f"at the {name}" in question)
-            assert relation(tuple(BOXES[first]), tuple(BOXES[second]))[1] == answer  # type: ignore[arg-type,index]
+    turns = [turn for sample in samples if sample.task is Task.RELATION for turn in sample.turns]
+    assert len(turns) == 3
+    for turn in turns:
+        question, answer = turn.question, turn.answer
+        assert answer in question
+        first, second = sorted(BOXES, key=question.rfind)[-2:]
+        if question.startswith("Look"):
+            first, second = second, next(name for name in BOXES if f"at the {name}" in question)
+        assert relation(tuple(BOXES[first]), tuple(BOXES[second]))[1] == answer  # type: ignore[arg-type,index]
 
 
 def test_either_of_a_pair_may_come_first(source: Path, run: Run) -> None:
     answers = set()
     for seed in range(20):
         samples, _ = run("tabletop", source, split="train", seed=seed)
-        answers |= {sample.turns[0].answer for sample in samples if sample.task is Task.RELATION}
+        answers |= {turn.answer for sample in samples if sample.task is Task.RELATION for turn in sample.turns}
     assert answers == {"left", "right", "in front", "behind"}
 
 

@@ -23,7 +23,7 @@ from st4vla.training.checkpoint import Checkpoint, load_checkpoint, save_checkpo
 from st4vla.training.grounding.accuracy import draw_boxes
 from st4vla.training.grounding.batches import GroundingSet
 from st4vla.training.grounding.objective import GroundingObjective
-from st4vla.training.grounding.stage import CHECKPOINT, PICTURE, PICTURED, RECEIPT, SamplesConfig
+from st4vla.training.grounding.stage import CHECKPOINT, PICTURE, PICTURED, RECEIPT, SamplesConfig, open_samples
 from st4vla.training.loop.order import MixtureOrder
 from st4vla.training.loop.parameters import parameter_groups
 from st4vla.training.loop.probes import Probe
@@ -83,7 +83,7 @@ class _Run:
 
     def samples(self, entry: SamplesConfig) -> GroundingSet:
         """Return the samples of an entry."""
-        return GroundingSet(entry.samples, entry.images, self.checkpoint.tokenizer)
+        return open_samples(entry, self.checkpoint.tokenizer)
 
 
 def train_actions(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,13 +59,18 @@ class GroundingSet:
         path: File of samples.
         images: Folder that the pictures' names start from.
         tokenizer: The policy's.
+        tasks: Take the samples of these alone; none takes all.
 
     Raises:
-        DatasetError: The file cannot be read.
+        DatasetError: The file cannot be read, or holds none of these tasks.
     """
 
-    def __init__(self, path: Path, images: Path, tokenizer: Tokenizer) -> None:
-        self._samples = tuple(read_samples(path))
+    def __init__(self, path: Path, images: Path, tokenizer: Tokenizer, tasks: Collection[Task] = ()) -> None:
+        self._samples = tuple(sample for sample in read_samples(path) if not tasks or sample.task in tasks)
+        if tasks and not self._samples:
+            wanted = ", ".join(task.value for task in tasks)
+            msg = f"{path} holds no samples of {wanted}; leave 'tasks' out, or name a file that does"
+            raise DatasetError(msg)
         self._images, self._tokenizer = images, tokenizer
 
     def __len__(self) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 from safetensors import SafetensorError
+from tokenizers import Tokenizer
 
 from st4vla.contracts.errors import StorageError
 from st4vla.contracts.files import write_atomically
@@ -16,6 +17,7 @@ from st4vla.training.checkpoint import Checkpoint, load_checkpoint, save_checkpo
 from st4vla.training.grounding.accuracy import Found, accuracy, ask_for_boxes, draw_boxes
 from st4vla.training.grounding.batches import GroundingSet
 from st4vla.training.grounding.objective import GroundingObjective
+from st4vla.training.grounding.samples import Task
 from st4vla.training.loop.order import MixtureOrder
 from st4vla.training.loop.parameters import parameter_groups
 from st4vla.training.loop.states import load_trained
@@ -30,11 +32,19 @@ PICTURED = 24
 
 
 class SamplesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A file of samples, the folder of its pictures, and how often it is drawn relative to the others."""
+    """A file of samples, the folder of its pictures, and how often it is drawn relative to the others.
+
+    Attributes:
+        samples: The file.
+        images: The folder.
+        weight: How often.
+        tasks: Take the samples of these tasks alone; none takes all.
+    """
 
     samples: Path
     images: Path
     weight: float = 1.0
+    tasks: tuple[Task, ...] = ()
 
 
 class GroundingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,6 +71,15 @@ class GroundingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rate: float = 1e-3
     rates: dict[str, float] = {}
     held_out_count: int = 200
+
+
+def open_samples(entry: SamplesConfig, tokenizer: Tokenizer) -> GroundingSet:
+    """Return the samples of an entry.
+
+    Raises:
+        DatasetError: See `GroundingSet`.
+    """
+    return GroundingSet(entry.samples, entry.images, tokenizer, entry.tasks)
 
 
 def train_grounding(
@@ -90,8 +109,8 @@ def train_grounding(
     world = join_world()
     checkpoint = load_checkpoint(config.checkpoint)
     policy, tokenizer = checkpoint.policy, checkpoint.tokenizer
-    sets = [GroundingSet(entry.samples, entry.images, tokenizer) for entry in config.data]
-    held_out = GroundingSet(config.held_out.samples, config.held_out.images, tokenizer)
+    sets = [open_samples(entry, tokenizer) for entry in config.data]
+    held_out = open_samples(config.held_out, tokenizer)
     order = MixtureOrder([len(each) for each in sets], [entry.weight for entry in config.data], config.loop.seed)
     objective = GroundingObjective(
         policy,

@@ -36,7 +36,9 @@ class _Picture(msgspec.Struct):
 
 
 def convert_tabletop(source: Path, options: Options) -> Iterator[Converted]:
-    """Yield `Task.BOX` and `Task.POINT` samples of each object and `Task.RELATION` samples of each pair.
+    """Yield a `Task.BOX`, a `Task.POINT` and a `Task.RELATION` sample of each picture.
+
+    Each asks for one thing, or pair, after the other: reading the picture costs more than the questions do.
 
     Args:
         source: Folder of the data set.
@@ -57,26 +59,37 @@ def _samples(line: bytes, pictures: Pictures, options: Options) -> Iterator[Grou
         return
     name, size = pictures.require(picture.image), (picture.width, picture.height)
     stem, seed = Path(name).stem, options.seed
-    for label, box in picture.boxes.items():
-        for task, target in (
-            (Task.BOX, Target(label, box=box)),
-            (Task.POINT, Target(label, points=(centre(box),))),
-        ):
-            identity = f"{stem}-{label}-{task.value}"
-            question = ask(WORDINGS[task], identity, seed=seed, thing=with_article(label))
-            yield GroundingSample(identity, task, (name,), size, (Turn(question, targets=(target,)),))
-    if picture.view == RELATION_VIEW:
-        for pair in itertools.combinations(sorted(picture.boxes), 2):
-            identity = f"{stem}-{'-'.join(pair)}-{Task.RELATION.value}"
-            # Either of a pair may come first, or "left" would be the answer for what comes first in the alphabet.
-            first, second = choose((pair, pair[::-1]), f"order of {identity}", seed=seed)
-            found = relation(picture.boxes[first], picture.boxes[second])
-            if found is not None:
-                options_text, answer = found
-                question = ask(
-                    WORDINGS[Task.RELATION], identity, seed=seed, first=first, second=second, options=options_text
-                )
-                yield GroundingSample(identity, Task.RELATION, (name,), size, (Turn(question, answer),))
+    labels = sorted(picture.boxes, key=lambda label: choose(range(2**32), f"place of {stem}-{label}", seed=seed))
+    for task, targets in (
+        (Task.BOX, [Target(label, box=picture.boxes[label]) for label in labels]),
+        (Task.POINT, [Target(label, points=(centre(picture.boxes[label]),)) for label in labels]),
+    ):
+        turns = tuple(
+            Turn(
+                ask(WORDINGS[task], f"{stem}-{target.label}-{task.value}", seed=seed, thing=with_article(target.label)),
+                targets=(target,),
+            )
+            for target in targets
+        )
+        if turns:
+            yield GroundingSample(f"{stem}-{task.value}", task, (name,), size, turns)
+    turns = tuple(_relations(picture, stem, seed)) if picture.view == RELATION_VIEW else ()
+    if turns:
+        yield GroundingSample(f"{stem}-{Task.RELATION.value}", Task.RELATION, (name,), size, turns)
+
+
+def _relations(picture: _Picture, stem: str, seed: int) -> Iterator[Turn]:
+    for pair in itertools.combinations(sorted(picture.boxes), 2):
+        identity = f"{stem}-{'-'.join(pair)}-{Task.RELATION.value}"
+        # Either of a pair may come first, or "left" would be the answer for what comes first in the alphabet.
+        first, second = choose((pair, pair[::-1]), f"order of {identity}", seed=seed)
+        found = relation(picture.boxes[first], picture.boxes[second])
+        if found is not None:
+            options_text, answer = found
+            question = ask(
+                WORDINGS[Task.RELATION], identity, seed=seed, first=first, second=second, options=options_text
+            )
+            yield Turn(question, answer)
 
 
 def relation(first: Box, second: Box) -> tuple[str, str] | None:
