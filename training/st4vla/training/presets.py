@@ -72,8 +72,7 @@ _TINY = ModelConfig(
     bridge=BridgeConfig(dim=64, num_queries=16, start_layer=1, end_layer=3, num_heads=4),
     head=HeadConfig(depth=2, num_heads=4),
 )
-# The smallest that learns to find things on the tabletop in minutes on two cores; see docs/results. Its rotary base fits
-# prompts of hundreds of tokens, not of tens of thousands.
+# For trainings on two cores. Its rotary base fits prompts of hundreds of tokens, not of tens of thousands.
 _SMALL = ModelConfig(
     planner=PlannerConfig(
         dim=128,

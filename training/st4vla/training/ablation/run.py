@@ -79,4 +79,5 @@ def _claim(config: AblationConfig, run: Path) -> None:
     if path.is_file() and path.read_bytes() != encoded:
         msg = f"{run} holds the runs of another configuration ({path}); name another folder with --out"
         raise UsageError(msg)
+    run.mkdir(parents=True, exist_ok=True)
     write_atomically(path, encoded)

@@ -7,7 +7,7 @@ from typing import Any
 
 from st4vla.contracts.command_line import Command, require_positive
 from st4vla.contracts.errors import UsageError
-from st4vla.training.commands import train_ablation, train_actions, train_estimate, train_grounding
+from st4vla.training.commands import train_ablation, train_actions, train_estimate, train_grounding, train_plot
 from st4vla.training.presets import get_preset
 
 
@@ -33,6 +33,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
     train_ablation.configure(actions.add_parser("ablation", help="the paper's four rows on equal budgets"))
     train_estimate.configure(actions.add_parser("estimate", help="what stage 1 would need on some GPUs, by formulas"))
+    train_plot.configure(actions.add_parser("plot", help="draw a run's metrics"))
 
 
 def _run(options: argparse.Namespace) -> Mapping[str, Any]:
@@ -43,6 +44,7 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
         "actions": train_actions.run,
         "ablation": train_ablation.run,
         "estimate": train_estimate.run,
+        "plot": train_plot.run,
     }
     return runs[options.action](options)
 

@@ -11,7 +11,7 @@ import msgspec
 from safetensors import SafetensorError
 from tokenizers import Tokenizer
 
-from st4vla.contracts.errors import StorageError
+from st4vla.contracts.errors import StorageError, UsageError
 from st4vla.contracts.files import write_atomically
 from st4vla.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from st4vla.training.grounding.accuracy import Found, accuracy, ask_for_boxes, draw_boxes
@@ -20,6 +20,7 @@ from st4vla.training.grounding.objective import GroundingObjective
 from st4vla.training.grounding.samples import Task
 from st4vla.training.loop.order import MixtureOrder
 from st4vla.training.loop.parameters import parameter_groups
+from st4vla.training.loop.probes import Probe
 from st4vla.training.loop.states import load_trained
 from st4vla.training.loop.trainer import LoopConfig, make_optimiser, train
 from st4vla.training.loop.world import World, join_world
@@ -60,6 +61,7 @@ class GroundingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         rate: Peak learning rate of what `rates` does not name.
         rates: Path of a module to its peak learning rate.
         held_out_count: Boxes that are asked for.
+        measure_every: Steps from one measurement of accuracy to the next; 0 measures before and after only.
     """
 
     checkpoint: Path
@@ -71,6 +73,7 @@ class GroundingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rate: float = 1e-3
     rates: dict[str, float] = {}
     held_out_count: int = 200
+    measure_every: int = 0
 
 
 def open_samples(entry: SamplesConfig, tokenizer: Tokenizer) -> GroundingSet:
@@ -129,9 +132,17 @@ def train_grounding(
             measured, tokenizer, held_out, count=config.held_out_count, seed=config.loop.seed, progress=asking
         )
 
+    probes = list[Probe]()
+    if config.measure_every:
+        if world.processes.count > 1:
+            msg = "measuring along the way needs a single process; set measure_every to 0"
+            raise UsageError(msg)
+        probes.append(Probe(config.measure_every, lambda: {"held_out_boxes": accuracy(measure(policy))}))
     before = world.first_only(lambda: accuracy(measure(policy)))
     began = time.monotonic()
-    steps = train(policy, make_optimiser(groups), objective, config.loop, run, world=world, progress=progress)
+    steps = train(
+        policy, make_optimiser(groups), objective, config.loop, run, world=world, probes=probes, progress=progress
+    )
     seconds = time.monotonic() - began
 
     def finish() -> dict[str, Any]:
