@@ -7,7 +7,14 @@ from typing import Any
 
 from st4vla.contracts.command_line import Command, require_positive
 from st4vla.contracts.errors import UsageError
-from st4vla.training.commands import train_ablation, train_actions, train_estimate, train_grounding, train_plot
+from st4vla.training.commands import (
+    train_ablation,
+    train_actions,
+    train_estimate,
+    train_grounding,
+    train_plot,
+    train_throughput,
+)
 from st4vla.training.presets import get_preset
 
 
@@ -34,6 +41,9 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     train_ablation.configure(actions.add_parser("ablation", help="the paper's four rows on equal budgets"))
     train_estimate.configure(actions.add_parser("estimate", help="what stage 1 would need on some GPUs, by formulas"))
     train_plot.configure(actions.add_parser("plot", help="draw a run's metrics"))
+    train_throughput.configure(
+        actions.add_parser("throughput", help="time the joint step against a plain Hugging Face loop")
+    )
 
 
 def _run(options: argparse.Namespace) -> Mapping[str, Any]:
@@ -45,6 +55,7 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
         "ablation": train_ablation.run,
         "estimate": train_estimate.run,
         "plot": train_plot.run,
+        "throughput": train_throughput.run,
     }
     return runs[options.action](options)
 
