@@ -12,7 +12,7 @@ import msgspec
 from st4vla.contracts.files import write_atomically
 from st4vla.training.ablation.rows import TITLES, AblationConfig, Row
 from st4vla.training.evaluation.plots import plot_curves
-from st4vla.training.grounding.stage import RECEIPT
+from st4vla.training.loop.receipt import RECEIPT, write_receipt
 from st4vla.training.loop.trainer import METRICS
 
 TABLE = "table.md"
@@ -111,8 +111,7 @@ def write_report(
         "seconds_of_this_try": round(seconds_of_this_try, 1),
         "config": config,
     }
-    encoded = msgspec.json.format(msgspec.json.encode(receipt, enc_hook=str), indent=2)
-    write_atomically(run / RECEIPT, encoded + b"\n")
+    write_receipt(run, receipt)
     for file, name, axis, title in PLOTS:
         shown = [each for each in results if each.mean_curve(name)]
         if shown:

@@ -17,7 +17,7 @@ from st4vla.contracts.files import write_atomically
 from st4vla.training.ablation.report import RowResult, read_result, write_report
 from st4vla.training.ablation.rows import AblationConfig, Row, row_config
 from st4vla.training.actions.stage import train_actions
-from st4vla.training.grounding.stage import RECEIPT
+from st4vla.training.loop.receipt import RECEIPT
 
 CONFIG = "ablation.json"
 

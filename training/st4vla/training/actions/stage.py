@@ -12,7 +12,6 @@ import msgspec
 from safetensors import SafetensorError
 
 from st4vla.contracts.errors import StorageError, UsageError
-from st4vla.contracts.files import write_atomically
 from st4vla.contracts.manifests import CheckpointManifest
 from st4vla.training.actions.config import ActionsConfig, DemonstrationsConfig
 from st4vla.training.actions.demonstrations import Demonstrations
@@ -23,10 +22,11 @@ from st4vla.training.checkpoint import Checkpoint, load_checkpoint, save_checkpo
 from st4vla.training.grounding.accuracy import draw_boxes
 from st4vla.training.grounding.batches import GroundingSet
 from st4vla.training.grounding.objective import GroundingObjective
-from st4vla.training.grounding.stage import CHECKPOINT, PICTURE, PICTURED, RECEIPT, SamplesConfig, open_samples
+from st4vla.training.grounding.stage import CHECKPOINT, PICTURE, PICTURED, SamplesConfig, open_samples
 from st4vla.training.loop.order import MixtureOrder
 from st4vla.training.loop.parameters import parameter_groups
 from st4vla.training.loop.probes import Probe
+from st4vla.training.loop.receipt import write_receipt
 from st4vla.training.loop.states import load_trained
 from st4vla.training.loop.trainer import Objective, make_optimiser, train
 from st4vla.training.loop.world import World, join_world
@@ -155,8 +155,7 @@ def train_actions(
             "moments": {str(entry.folder): len(each) for entry, each in moments},
             "config": config,
         }
-        encoded = msgspec.json.format(msgspec.json.encode(receipt, enc_hook=str), indent=2)
-        write_atomically(run / RECEIPT, encoded + b"\n")
+        write_receipt(run, receipt)
         return receipt
 
     return world.first_only(finish)

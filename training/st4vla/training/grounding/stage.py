@@ -12,7 +12,6 @@ from safetensors import SafetensorError
 from tokenizers import Tokenizer
 
 from st4vla.contracts.errors import StorageError, UsageError
-from st4vla.contracts.files import write_atomically
 from st4vla.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from st4vla.training.grounding.accuracy import Found, accuracy, ask_for_boxes, draw_boxes
 from st4vla.training.grounding.batches import GroundingSet
@@ -21,6 +20,7 @@ from st4vla.training.grounding.samples import Task
 from st4vla.training.loop.order import MixtureOrder
 from st4vla.training.loop.parameters import parameter_groups
 from st4vla.training.loop.probes import Probe
+from st4vla.training.loop.receipt import write_receipt
 from st4vla.training.loop.states import load_trained
 from st4vla.training.loop.trainer import LoopConfig, make_optimiser, train
 from st4vla.training.loop.world import World, join_world
@@ -28,7 +28,7 @@ from st4vla.training.policy import St4vlaPolicy
 
 #: Only the planner learns to say where things are.
 FROZEN = ("layer_qformer", "action_model", "dino_encoder", "dino_pro")
-RECEIPT, PICTURE, CHECKPOINT = "receipt.json", "boxes.png", "checkpoint"
+PICTURE, CHECKPOINT = "boxes.png", "checkpoint"
 PICTURED = 24
 
 
@@ -167,8 +167,7 @@ def train_grounding(
             "samples": {str(entry.samples): len(each) for entry, each in zip(config.data, sets, strict=True)},
             "config": config,
         }
-        encoded = msgspec.json.format(msgspec.json.encode(receipt, enc_hook=str), indent=2)
-        write_atomically(run / RECEIPT, encoded + b"\n")
+        write_receipt(run, receipt)
         return receipt
 
     return world.first_only(finish)
