@@ -16,6 +16,8 @@ from st4vla.training.presets import get_preset
 
 DEVICES, DTYPES = ("cpu", "cuda"), ("float32", "bfloat16")
 COUNTS = ("batch_size", "grounding_batch_size", "noise_draws", "pairs", "threads", "planner_layers")
+#: Quartiles of the ratio that differ by more than this share of it say little.
+FAR_APART = 0.1
 #: What is compared, and what a figure of the summary is called.
 ROWS = (("seconds a step", "step_s"), ("samples a second", "samples_per_s"), ("peak GPU memory, GB", "peak_gb"))
 
@@ -102,9 +104,11 @@ def _table(summary: Mapping[str, Any]) -> str:
     low, high = summary["ratio_quartiles"]
     least, most = summary["ratio_extremes"]
     spread = f"quartiles {low:.3f} to {high:.3f}, all within {least:.3f} to {most:.3f}"
+    doubt = "\nthe pairs lie far apart: give the machine nothing else to do, and measure again"
     return (
         f"{table(rows, ('median', 'ours', 'plain loop'))}\n"
         f"ratio of samples a second {summary['ratio']:.3f} ({spread}); of CPU time {summary['ratio_of_cpu_time']:.3f}"
+        f"{doubt if high - low > FAR_APART * summary['ratio'] else ''}"
     )
 
 
