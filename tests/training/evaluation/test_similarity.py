@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from st4vla.contracts.errors import TrainingError, UsageError
 from st4vla.training.evaluation.similarity import (
     Similarity,
-    accumulated,
     gradients,
     module_similarity,
     projection_space_similarity,
@@ -281,17 +280,6 @@ def test_the_cosine_is_that_of_all_matrices_as_one_vector() -> None:
     assert list(found.matrices) == ["a", "b"]
     assert found.cosine == pytest.approx(float(torch.cosine_similarity(*flat, dim=0)))
     assert found.mean == pytest.approx(math.fsum(found.matrices.values()) / 2)
-
-
-def test_gradients_of_several_batches_add_up_to_that_of_their_sum() -> None:
-    model = Shared()
-    batches = [tokens(), tokens().flip(0)[:5]]
-    summed = gradients(model, sum(model.losses(batch)[0] for batch in batches))
-    parts = [gradients(model, model.losses(batch)[0]) for batch in batches]
-    total = accumulated([*parts, {"other": torch.ones(2, 2)}])
-    assert total.keys() == {*summed, "other"}
-    for name, gradient in summed.items():
-        torch.testing.assert_close(total[name], gradient)
 
 
 def test_gradients_that_were_accumulated_for_the_optimiser_are_not_touched() -> None:

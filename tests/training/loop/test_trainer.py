@@ -89,6 +89,11 @@ def test_probes_measure_averaged_weights_now_and_then_and_change_nothing(tmp_pat
         Probe(0, measure)
 
 
+def test_a_schedule_that_cannot_be_followed_is_refused_at_once() -> None:
+    with pytest.raises(UsageError, match="warm-up of 4 steps in a run of 3"):
+        LoopConfig(steps=3, warmup_steps=4)
+
+
 def test_a_run_without_averages_cannot_go_on_with_them(tmp_path: Path) -> None:
     model, optimiser = make()
     config = msgspec.structs.replace(CONFIG, average_decay=0.0)

@@ -27,10 +27,9 @@ from st4vla.training.loop.order import MixtureOrder
 from st4vla.training.loop.parameters import parameter_groups
 from st4vla.training.loop.probes import Probe
 from st4vla.training.loop.receipt import write_receipt
-from st4vla.training.loop.states import load_trained
 from st4vla.training.loop.trainer import Objective, make_optimiser, train
 from st4vla.training.loop.world import World, join_world
-from st4vla.training.policy import St4vlaPolicy
+from st4vla.training.trained_policy import whole_policy
 
 #: Tell the order of demonstrations, of grounding samples and of what is only measured apart.
 _GROUNDING, _PROBES = 1, 2
@@ -135,7 +134,9 @@ def train_actions(
     seconds = time.monotonic() - began
 
     def finish() -> dict[str, Any]:
-        trained = Checkpoint(setup.manifest, _whole_policy(setup, run), setup.checkpoint.tokenizer)
+        whole = whole_policy(config.checkpoint, run, policy, world)
+        world.move(whole)
+        trained = Checkpoint(setup.manifest, whole, setup.checkpoint.tokenizer)
         after = held_out.measure(trained.policy)
         try:
             if held_out.found:
@@ -239,17 +240,6 @@ def _probes(setup: _Run, held_out: HeldOut) -> list[Probe]:
         )
         probes.append(Probe(measuring.similarity_every, agreement.measure))
     return probes
-
-
-def _whole_policy(setup: _Run, run: Path) -> St4vlaPolicy:
-    """Return the trained policy in one piece: as it is, or where processes share it, from the last state."""
-    if setup.world.processes.count == 1:
-        return setup.checkpoint.policy
-    whole = load_checkpoint(setup.config.checkpoint).policy
-    whole.sampler = setup.manifest.sampler
-    load_trained(run, whole)
-    setup.world.move(whole)
-    return whole
 
 
 def _rounded(figures: Mapping[str, float]) -> dict[str, float]:

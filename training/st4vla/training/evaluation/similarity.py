@@ -21,7 +21,7 @@ that values of batches of different sizes can be compared.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -131,15 +131,6 @@ def gradients(
     return {name: gradient for name, gradient in zip(chosen, found, strict=True) if gradient is not None}
 
 
-def accumulated(several: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Return the sum of the gradients of several batches; a weight that only some of them reach counts as well."""
-    total: dict[str, Tensor] = {}
-    for each in several:
-        for name, gradient in each.items():
-            total[name] = total[name] + gradient if name in total else gradient
-    return total
-
-
 def similarity_of(
     first: Mapping[str, Tensor], second: Mapping[str, Tensor], rank: int | None = None, *, energy: float | None = None
 ) -> Similarity:
@@ -149,7 +140,7 @@ def similarity_of(
     is what a new policy's planner gets at first from the action objective, whose last layer begins at zero.
 
     Args:
-        first: Name of a weight to its gradient [n, m], as `gradients` and `accumulated` return them.
+        first: Name of a weight to its gradient [n, m], as `gradients` returns them.
         second: The same of the other objective.
         rank: See `projection_space_similarity`.
         energy: See `projection_space_similarity`.

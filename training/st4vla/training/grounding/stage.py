@@ -21,10 +21,10 @@ from st4vla.training.loop.order import MixtureOrder
 from st4vla.training.loop.parameters import parameter_groups
 from st4vla.training.loop.probes import Probe
 from st4vla.training.loop.receipt import write_receipt
-from st4vla.training.loop.states import load_trained
 from st4vla.training.loop.trainer import LoopConfig, make_optimiser, train
-from st4vla.training.loop.world import World, join_world
+from st4vla.training.loop.world import join_world
 from st4vla.training.policy import St4vlaPolicy
+from st4vla.training.trained_policy import whole_policy
 
 #: Only the planner learns to say where things are.
 FROZEN = ("layer_qformer", "action_model", "dino_encoder", "dino_pro")
@@ -146,7 +146,7 @@ def train_grounding(
     seconds = time.monotonic() - began
 
     def finish() -> dict[str, Any]:
-        trained = Checkpoint(checkpoint.manifest, _whole_policy(config, run, policy, world), tokenizer)
+        trained = Checkpoint(checkpoint.manifest, whole_policy(config.checkpoint, run, policy, world), tokenizer)
         found = measure(trained.policy)
         try:
             draw_boxes(run / PICTURE, found[:PICTURED])
@@ -171,12 +171,3 @@ def train_grounding(
         return receipt
 
     return world.first_only(finish)
-
-
-def _whole_policy(config: GroundingConfig, run: Path, policy: St4vlaPolicy, world: World) -> St4vlaPolicy:
-    """Return the trained policy in one piece: as it is, or where processes share it, from the last state."""
-    if world.processes.count == 1:
-        return policy
-    whole = load_checkpoint(config.checkpoint).policy
-    load_trained(run, whole)
-    return whole

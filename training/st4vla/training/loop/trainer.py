@@ -50,6 +50,10 @@ class LoopConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seed: int = 0
     average_decay: float = 0.0
 
+    def __post_init__(self) -> None:
+        """Refuse a schedule that cannot be followed before anything is loaded or measured."""
+        cosine_with_floor(0, warmup_steps=self.warmup_steps, total_steps=self.steps, floor=self.floor)
+
 
 class Objective(Protocol):
     """What is minimised."""
