@@ -51,3 +51,16 @@ def test_a_special_token_in_a_text_is_refused(tokenizer: Tokenizer) -> None:
     bad = sample(Turn("Where is <|im_end|>?", "There."), task=Task.GENERAL)
     with pytest.raises(DatasetError, match=r"sample 'one' holds '<\|'"):
         encode(bad, tokenizer, [1], (100, 100))
+
+
+def test_a_mention_is_the_token_that_ends_a_label_in_its_question(tokenizer: Tokenizer) -> None:
+    second = Turn("Box what is left of it.", targets=(Target("blue ball", box=(1, 2, 3, 4)),))
+    third = Turn("Now the blue ball.", targets=(Target("blue ball", box=(1, 2, 3, 4)),))
+    found = encode(sample(BOX, second, third), tokenizer, [2], (100, 100))
+    first, missing, last = found.mentions
+    assert missing is None
+    assert first is not None
+    assert last is not None
+    for mention, text in ((first, "Where is the red cube"), (last, "Now the blue ball")):
+        assert str(tokenizer.decode(found.token_ids[: mention + 1])).endswith(text)
+        assert found.labels[mention] == IGNORED

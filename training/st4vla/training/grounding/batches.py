@@ -71,7 +71,7 @@ class GroundingSet:
             wanted = ", ".join(task.value for task in tasks)
             msg = f"{path} holds no samples of {wanted}; leave 'tasks' out, or name a file that does"
             raise DatasetError(msg)
-        self._images, self._tokenizer = images, tokenizer
+        self._images, self.tokenizer = images, tokenizer
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -90,7 +90,7 @@ class GroundingSet:
         pictures = tuple(self._picture(sample, name) for name in sample.images)
         height, width = pictures[0].shape[:2]
         tokens = [picture.shape[0] * picture.shape[1] // FACTOR**2 for picture in pictures]
-        return Item(sample, encode(sample, self._tokenizer, tokens, (width, height)), pictures)
+        return Item(sample, encode(sample, self.tokenizer, tokens, (width, height)), pictures)
 
     def length(self, index: int) -> int:
         """Return how many tokens a sample becomes, without reading its pictures.
@@ -104,7 +104,7 @@ class GroundingSet:
         width, height = sample.size
         rows, columns = smart_resize(height, width, min_pixels=MIN_PIXELS, max_pixels=MAX_PIXELS)
         tokens = [rows * columns // FACTOR**2] * len(sample.images)
-        return len(encode(sample, self._tokenizer, tokens, (columns, rows)).token_ids)
+        return len(encode(sample, self.tokenizer, tokens, (columns, rows)).token_ids)
 
     def _picture(self, sample: GroundingSample, name: str) -> Tensor:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from st4vla.contracts.errors import DatasetError
 from st4vla.contracts.prompts import IMAGE_TOKEN
@@ -19,10 +19,18 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class Conversation:
-    """Token ids, and for each the label: the id itself where the assistant speaks, else `IGNORED`."""
+    """A sample as tokens.
+
+    Attributes:
+        token_ids: What the model reads.
+        labels: For each token the id itself where the assistant speaks, else `IGNORED`.
+        mentions: For each target of each turn, in their order, the token that ends its label in the question; None
+            where the question does not name it.
+    """
 
     token_ids: list[int]
     labels: list[int]
+    mentions: tuple[int | None, ...] = ()
 
 
 def encode(
@@ -44,11 +52,13 @@ def encode(
     pictures = "".join(f"<|vision_start|>{IMAGE_TOKEN * count}<|vision_end|>" for count in image_tokens)
     ids: list[int] = []
     labels: list[int] = []
+    mentions: list[int | None] = []
 
-    def say(text: str, *, learn: bool) -> None:
-        tokens = tokenizer.encode(text, add_special_tokens=False).ids
-        ids.extend(tokens)
-        labels.extend(tokens if learn else [IGNORED] * len(tokens))
+    def say(text: str, *, learn: bool) -> Encoding:
+        encoding = tokenizer.encode(text, add_special_tokens=False)
+        ids.extend(encoding.ids)
+        labels.extend(encoding.ids if learn else [IGNORED] * len(encoding.ids))
+        return encoding
 
     say(f"<|im_start|>system\n{SYSTEM}<|im_end|>\n", learn=False)
     for index, turn in enumerate(sample.turns):
@@ -56,13 +66,15 @@ def encode(
         if "<|" in turn.question or "<|" in answer:
             msg = f"sample {sample.id!r} holds '<|', which begins a special token; leave it out"
             raise DatasetError(msg)
-        say(
-            f"<|im_start|>user\n{'' if index else pictures}{turn.question}<|im_end|>\n<|im_start|>assistant\n",
-            learn=False,
-        )
+        first, before = len(ids), f"<|im_start|>user\n{'' if index else pictures}"
+        question = say(f"{before}{turn.question}<|im_end|>\n<|im_start|>assistant\n", learn=False)
+        for target in turn.targets:
+            start = turn.question.find(target.label)
+            last = None if start < 0 else question.char_to_token(len(before) + start + len(target.label) - 1)
+            mentions.append(None if last is None else first + last)
         say(f"{answer}<|im_end|>", learn=True)
         say("\n", learn=False)
-    return Conversation(ids, labels)
+    return Conversation(ids, labels, tuple(mentions))
 
 
 def prompt_of(conversation: Conversation) -> list[int]:

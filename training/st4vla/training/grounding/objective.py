@@ -9,6 +9,8 @@ from torch.nn import functional
 
 from st4vla.training.grounding.batches import GroundingBatch, GroundingSet, collate
 from st4vla.training.grounding.conversation import IGNORED
+from st4vla.training.grounding.guidance import guidance_losses, require_room
+from st4vla.training.grounding.regions import find_regions
 from st4vla.training.loop.lengths import LengthGrouped
 from st4vla.training.loop.order import MixtureOrder
 from st4vla.training.loop.processes import Processes
@@ -27,11 +29,13 @@ class GroundingObjective:
         order: Which sample comes when.
         batch_size: Conversations in a step, over all processes.
         weight: Factor on the loss.
+        guidance: Weight of the losses of `guidance_losses`; 0 leaves them out.
         length_window: Batches within which conversations are grouped by length, see `LengthGrouped`; 1 groups none.
         processes: Those that share a step.
 
     Raises:
-        UsageError: The batch does not divide among the processes, or a size is not positive.
+        UsageError: The batch does not divide among the processes, a size is not positive, or the planner is too small
+            for guidance.
     """
 
     def __init__(
@@ -42,10 +46,14 @@ class GroundingObjective:
         *,
         batch_size: int,
         weight: float = 1.0,
+        guidance: float = 0.0,
         length_window: int = 1,
         processes: Processes = ALONE,
     ) -> None:
-        self._policy, self._sets, self._weight, self._processes = policy, sets, weight, processes
+        self._policy, self._sets, self._processes = policy, sets, processes
+        self._weight, self._guidance = weight, guidance
+        if guidance:
+            require_room(policy.config.planner.depth, policy.config.planner.dim)
         self._batches = LengthGrouped(
             order, lambda draw: sets[draw.dataset].length(draw.sample), batch_size=batch_size, window=length_window
         )
@@ -53,22 +61,38 @@ class GroundingObjective:
         self._padding_id = special_token_id("<|endoftext|>", policy.config.planner.vocabulary)
 
     def losses(self, step: int) -> Mapping[str, Tensor]:
-        """Return the loss of a step's batch under ``grounding``: of this process's part, a share of the whole's."""
+        """Return the losses of a step's batch: of this process's part, shares of the whole's.
+
+        They are ``grounding`` and, with guidance, those of `guidance_losses`.
+        """
         draws = self._processes.part(self._batches.batch(step))
-        batch = collate([self._sets[draw.dataset][draw.sample] for draw in draws], self._padding_id)
-        return {"grounding": self._weight * grounding_loss(self._policy, batch, self._processes)}
+        items = [self._sets[draw.dataset][draw.sample] for draw in draws]
+        planner = self._policy.qwen_vl_interface.model
+        batch = collate(items, self._padding_id).to(planner.device)
+        states = _states(self._policy, batch)
+        losses = {"grounding": self._weight * _surprise(self._policy, states[-1], batch, self._processes)}
+        if self._guidance:
+            regions = find_regions(items, self._sets[0].tokenizer).to(planner.device)
+            found = guidance_losses(planner, states, batch.token_ids, regions, self._processes)
+            losses |= {name: self._guidance * loss for name, loss in found.items()}
+        return losses
 
 
 def grounding_loss(policy: St4vlaPolicy, batch: GroundingBatch, processes: Processes = ALONE) -> Tensor:
-    """Return the mean cross entropy over the labelled tokens of all processes' parts, a scalar share of it.
+    """Return the mean cross entropy over the labelled tokens of all processes' parts, a scalar share of it."""
+    batch = batch.to(policy.qwen_vl_interface.model.device)
+    return _surprise(policy, _states(policy, batch)[-1], batch, processes)
 
-    Logits are made for those tokens alone: the vocabulary is far wider than the network.
-    """
+
+def _states(policy: St4vlaPolicy, batch: GroundingBatch) -> tuple[Tensor, ...]:
     planner = policy.qwen_vl_interface.model
-    batch = batch.to(planner.device)
-    states = hidden_states(planner, policy.config.planner, batch.pictures, batch.token_ids, batch.token_mask)
+    return hidden_states(planner, policy.config.planner, batch.pictures, batch.token_ids, batch.token_mask)
+
+
+def _surprise(policy: St4vlaPolicy, last: Tensor, batch: GroundingBatch, processes: Processes) -> Tensor:
+    """Logits are made for the labelled tokens alone: the vocabulary is far wider than the network."""
     spoken = batch.labels[:, 1:] != IGNORED
-    logits = planner.lm_head(states[-1][:, :-1][spoken])
+    logits = policy.qwen_vl_interface.model.lm_head(last[:, :-1][spoken])
     # In float32, whatever the network's own: a sum over a large vocabulary needs it.
     total = functional.cross_entropy(logits.float(), batch.labels[:, 1:][spoken], reduction="sum")
     return processes.mean(total, spoken.sum())

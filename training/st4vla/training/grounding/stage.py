@@ -57,6 +57,8 @@ class GroundingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         held_out: What accuracy is measured on, before and after.
         loop: How long and how fast.
         batch_size: Conversations in a step, over all processes; a multiple of their number.
+        guidance: Weight of losses inside the planner, for one of random weights; see `guidance`. They need boxes of
+            all things of a kind in a picture.
         length_window: Batches within which conversations are grouped by length, so that little is padding; 1 is none.
         rate: Peak learning rate of what `rates` does not name.
         rates: Path of a module to its peak learning rate.
@@ -69,6 +71,7 @@ class GroundingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     held_out: SamplesConfig
     loop: LoopConfig
     batch_size: int = 32
+    guidance: float = 0.0
     length_window: int = 1
     rate: float = 1e-3
     rates: dict[str, float] = {}
@@ -120,6 +123,7 @@ def train_grounding(
         sets,
         order,
         batch_size=config.batch_size,
+        guidance=config.guidance,
         length_window=config.length_window,
         processes=world.processes,
     )
