@@ -1,5 +1,10 @@
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -33,6 +38,11 @@ def train(config: Path, out: Path, *overrides: str) -> int:
 
 def lines_of(run: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def lines_of_whole(run: Path) -> list[str]:
+    """Return the lines that are written to their end, of a run that may be writing."""
+    return (run / "metrics.jsonl").read_text().split("\n")[:-1]
 
 
 def test_a_tiny_policy_learns_which_way_to_go_in_one_step_for_both_losses(
@@ -107,6 +117,36 @@ def test_averaged_weights_are_what_is_kept(config: Path, tmp_path: Path) -> None
     assert train(config, runs[1], *quick, "loop.average_decay=0.9") == 0
     raw, averaged = (load_checkpoint(run / "checkpoint").policy.state_dict() for run in runs)
     assert any(not torch.equal(raw[name], averaged[name]) for name in raw)
+
+
+def test_a_run_that_is_killed_ends_as_if_nothing_had_happened(config: Path, tmp_path: Path) -> None:
+    settings = (
+        *("loop.steps=24", "loop.save_every=5", "loop.average_decay=0.9", "max_delay=4"),
+        *("measuring.every=0", "measuring.similarity_every=0", "measuring.boxes=1", "measuring.moments=2"),
+    )
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    assert train(config, whole, *settings) == 0
+    torch.set_num_threads(threads)
+
+    words = ["train", "actions", "--config", str(config), "--out", str(broken), *(f"--set={each}" for each in settings)]
+    st4vla = [str(Path(sys.executable).with_name("st4vla")), *words]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(st4vla, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+        # Two states are written by then, and what follows the second one is lost.
+        while not (broken / "metrics.jsonl").is_file() or len(lines_of_whole(broken)) < 13:
+            assert process.poll() is None
+            time.sleep(0.003)
+        process.send_signal(signal.SIGKILL)
+    assert len(lines_of_whole(broken)) < 24
+    assert not (broken / "checkpoint").exists()
+
+    done = subprocess.run(st4vla, env=environment, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout.splitlines()[-1])["steps_of_this_try"] < 24
+    assert (broken / "metrics.jsonl").read_text() == (whole / "metrics.jsonl").read_text()
+    for name in ("checkpoint/model.safetensors", "step_00000024/model.safetensors"):
+        assert (broken / name).read_bytes() == (whole / name).read_bytes()
 
 
 def test_what_does_not_fit_is_one_line(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

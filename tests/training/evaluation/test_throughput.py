@@ -8,7 +8,7 @@ from st4vla.contracts.command_line import main
 from st4vla.contracts.errors import TrainingError, UsageError
 from st4vla.contracts.prompts import IMAGE_TOKEN
 from st4vla.training.evaluation import throughput
-from st4vla.training.evaluation.eager import synthetic_tokenizer
+from st4vla.training.evaluation.synthetic import synthetic_tokenizer
 from st4vla.training.evaluation.throughput import (
     Sides,
     StepCost,

@@ -32,10 +32,8 @@ from st4vla.training.evaluation.eager import (
     autocast,
     prepare_actions,
     prepare_conversations,
-    synthetic_items,
-    synthetic_moments,
-    synthetic_tokenizer,
 )
+from st4vla.training.evaluation.synthetic import synthetic_items, synthetic_moments, synthetic_tokenizer
 from st4vla.training.grounding.batches import GroundingSet
 from st4vla.training.grounding.batches import collate as collate_items
 from st4vla.training.grounding.objective import GroundingObjective
