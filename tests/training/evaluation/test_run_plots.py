@@ -26,7 +26,7 @@ def test_what_a_run_measured_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixt
     write_metrics(tmp_path / "run", co_training=co_training)
     assert main(["train", "plot", str(tmp_path / "run")]) == 0
     pictures = json.loads(capsys.readouterr().out)["pictures"]
-    assert [Path(picture).name for picture in pictures] == ["loss.png", "boxes.png", "error.png", "similarity.png"]
+    assert [Path(picture).name for picture in pictures] == ["loss.png", "accuracy.png", "error.png", "similarity.png"]
     assert all(Path(picture).read_bytes().startswith(b"\x89PNG") for picture in pictures)
 
 

@@ -15,7 +15,8 @@ class DemonstrationsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
 
     Attributes:
         folder: The data set.
-        embodiment: Whose statistics its actions are normalised with; at run time the robot is chosen by this name.
+        embodiment: Whose statistics its actions are normalised with, those of all its data sets together; at run time
+            the robot is chosen by this name.
         weight: How often it is drawn, relative to the others.
         split: Episodes to learn from.
         held_out: Episodes that errors are measured on; none leaves this data set out of the measurement.

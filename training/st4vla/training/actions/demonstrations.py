@@ -57,6 +57,8 @@ class Demonstrations:
             then played faster or slower than they were shown.
         drop_pauses: Leave out moments in which the arm and its gripper rest.
         every: Take each n-th moment only.
+        statistics: What actions are normalised with, where the embodiment has other data sets too; none takes those of
+            this one's training episodes.
         cache_bytes: Memory for decoded pictures; the oldest are dropped.
 
     Raises:
@@ -76,6 +78,7 @@ class Demonstrations:
         any_rate: bool = False,
         drop_pauses: bool = False,
         every: int = 1,
+        statistics: ActionStatistics | None = None,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self._dataset = open_lerobot(folder)
@@ -84,8 +87,10 @@ class Demonstrations:
         _require_cameras(self._dataset, list(self._cameras.values()))
         if not any_rate:
             _require_rate(self._dataset, spec)
-        train = _episodes(self._dataset, TRAIN)
-        self.statistics = _select(load_statistics(self._dataset, train), self._columns)
+        if statistics is None:
+            train = _episodes(self._dataset, TRAIN)
+            statistics = _select(load_statistics(self._dataset, train), self._columns)
+        self.statistics = statistics
         normalizer = self._normalizer(folder)
         self._episodes = _episodes(self._dataset, split)
         self._actions, self._index = [], list[tuple[int, int]]()
@@ -102,6 +107,12 @@ class Demonstrations:
 
     def __len__(self) -> int:
         return len(self._index)
+
+    def training_actions(self) -> npt.NDArray[np.float32]:
+        """Return all actions of the training episodes, in the robot's units, [N, A]."""
+        episodes = _episodes(self._dataset, TRAIN)
+        rows = [self._dataset.column(episode, "action")[:, self._columns] for episode in episodes]
+        return np.concatenate(rows) if rows else np.empty((0, len(self._columns)), np.float32)
 
     def __getitem__(self, index: int) -> Moment:
         """Return a moment.

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 from safetensors import SafetensorError
 
+from st4vla.contracts.action import ActionStatistics
 from st4vla.contracts.errors import StorageError, UsageError
 from st4vla.contracts.manifests import CheckpointManifest
 from st4vla.training.actions.config import ActionsConfig, DemonstrationsConfig
@@ -18,6 +20,7 @@ from st4vla.training.actions.demonstrations import Demonstrations
 from st4vla.training.actions.error import mean_chunk
 from st4vla.training.actions.measuring import GradientAgreement, HeldOut
 from st4vla.training.actions.objective import ActionObjective, JointObjective
+from st4vla.training.actions.statistics import compute_statistics
 from st4vla.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from st4vla.training.grounding.accuracy import draw_boxes
 from st4vla.training.grounding.batches import GroundingSet
@@ -166,26 +169,40 @@ def _set_up(config: ActionsConfig, world: World) -> _Run:
     if not config.data:
         msg = "there are no demonstrations; name at least one [[data]] with a folder and an embodiment"
         raise UsageError(msg)
-    embodiments = [entry.embodiment for entry in config.data]
-    twice = sorted({name for name in embodiments if embodiments.count(name) > 1})
-    if twice:
-        msg = f"{', '.join(twice)} stands at two data sets; actions of one name have one range: rename one, or merge"
-        raise UsageError(msg)
     checkpoint = load_checkpoint(config.checkpoint)
     known = checkpoint.manifest
-    demonstrations = tuple(_open(entry, entry.split, known) for entry in config.data)
+    demonstrations = _open_all(config.data, known)
     prompt, sampler = known.prompt, known.sampler
     if config.prompt is not None:
         prompt = msgspec.structs.replace(prompt, template=config.prompt)
     if config.max_delay:
         sampler = msgspec.structs.replace(sampler, clean_prefix=True)
-    statistics = {name: each.statistics for name, each in zip(embodiments, demonstrations, strict=True)}
+    statistics = {entry.embodiment: each.statistics for entry, each in zip(config.data, demonstrations, strict=True)}
     manifest = msgspec.structs.replace(known, prompt=prompt, sampler=sampler, statistics=statistics)
     checkpoint.policy.sampler = sampler
     return _Run(config, manifest, checkpoint, demonstrations, world)
 
 
-def _open(entry: DemonstrationsConfig, split: str, manifest: CheckpointManifest) -> Demonstrations:
+def _open_all(data: Sequence[DemonstrationsConfig], manifest: CheckpointManifest) -> tuple[Demonstrations, ...]:
+    """Return the training episodes; data sets of one embodiment are normalised alike, for a robot has one range."""
+    alone = [_open(entry, entry.split, manifest) for entry in data]
+    of_robot: dict[str, list[Demonstrations]] = {}
+    for entry, each in zip(data, alone, strict=True):
+        of_robot.setdefault(entry.embodiment, []).append(each)
+    shared = {
+        name: compute_statistics(np.concatenate([each.training_actions() for each in sets]))
+        for name, sets in of_robot.items()
+        if len(sets) > 1
+    }
+    return tuple(
+        _open(entry, entry.split, manifest, shared[entry.embodiment]) if entry.embodiment in shared else each
+        for entry, each in zip(data, alone, strict=True)
+    )
+
+
+def _open(
+    entry: DemonstrationsConfig, split: str, manifest: CheckpointManifest, statistics: ActionStatistics | None = None
+) -> Demonstrations:
     return Demonstrations(
         entry.folder,
         split,
@@ -195,13 +212,14 @@ def _open(entry: DemonstrationsConfig, split: str, manifest: CheckpointManifest)
         cameras=entry.cameras,
         any_rate=entry.any_rate,
         drop_pauses=entry.drop_pauses and split == entry.split,
+        statistics=statistics,
     )
 
 
 def _held_out(setup: _Run, progress: Callable[[str, int, int], None]) -> HeldOut:
     config = setup.config
     moments = [
-        (_open(entry, entry.held_out, setup.manifest), mean_chunk(learnt))
+        (_open(entry, entry.held_out, setup.manifest, learnt.statistics), mean_chunk(learnt))
         for entry, learnt in zip(config.data, setup.demonstrations, strict=True)
         if entry.held_out is not None
     ]

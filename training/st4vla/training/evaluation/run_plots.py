@@ -13,8 +13,14 @@ from st4vla.training.loop.trainer import METRICS
 
 #: Figures that share a picture: its file, its title, its vertical axis, whether that is logarithmic, and their names.
 PICTURES: Sequence[tuple[str, str, str, bool, tuple[str, ...]]] = (
-    ("loss.png", "Loss", "loss, mean of 1 % of the run", True, ("loss", "action", "grounding")),
-    ("boxes.png", "Held-out boxes found", "share with IoU above 0.5", False, ("held_out_boxes",)),
+    (
+        "loss.png",
+        "Loss",
+        "loss, mean of 1 % of the run",
+        True,
+        ("loss", "action", "grounding", "naming", "placing", "finding"),
+    ),
+    ("accuracy.png", "Held-out boxes found", "share with IoU above 0.5", False, ("held_out_boxes",)),
     (
         "error.png",
         "Held-out action error, relative to the mean chunk's",
