@@ -51,13 +51,14 @@ def test_the_first_version_of_fsdp_is_refused(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.slow
 def test_accelerate_launches_stage_1_on_two_processes_in_half_precision(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path / "start", init_checkpoint("tiny", 2))
-    turn = Turn("Where?", targets=(Target("it", box=(10, 10, 30, 40)),))
+    save_checkpoint(tmp_path / "start", init_checkpoint("small", 2))
+    turn = Turn("Where is it?", targets=(Target("it", box=(10, 10, 30, 40)),))
     Image.new("RGB", (56, 56), "red").save(tmp_path / "0.png")
     write_samples(tmp_path / "samples.jsonl", [GroundingSample("0", Task.BOX, ("0.png",), (56, 56), (turn,))])
     files = f'samples = "{tmp_path}/samples.jsonl"\nimages = "{tmp_path}"\n'
     (tmp_path / "run.toml").write_text(
-        f'checkpoint = "{tmp_path}/start"\nbatch_size = 2\nrate = 5e-3\nheld_out_count = 1\n[[data]]\n{files}'
+        f'checkpoint = "{tmp_path}/start"\nbatch_size = 2\nguidance = 0.1\nrate = 5e-3\nheld_out_count = 1\n'
+        f"[[data]]\n{files}"
         f"[held_out]\n{files}[loop]\nsteps = 20\nwarmup_steps = 2\nsave_every = 10\n"
     )
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(CONFIGS / "fsdp2.yaml")]

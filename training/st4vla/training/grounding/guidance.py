@@ -89,11 +89,12 @@ def guidance_losses(
 
 def _names(planner: Any, tokens: Tensor, regions: Regions) -> Tensor:
     """Return the surprise of each picture token [N] at the phrase that it shows, or at none of the batch's phrases."""
-    words = planner.get_input_embeddings().weight
+    embed = planner.get_input_embeddings()
     nothing = tokens.new_zeros(len(tokens), 1)
     if not regions.phrases:
         return nothing[:, 0]
-    phrases = torch.stack([words[list(phrase), CODE_CHANNELS:].mean(dim=0) for phrase in regions.phrases])
+    words = (embed(regions.shown.new_tensor(phrase)) for phrase in regions.phrases)
+    phrases = torch.stack([each.mean(dim=0) for each in words])[:, CODE_CHANNELS:]
     scores = tokens[:, CODE_CHANNELS:] @ phrases.T / math.sqrt(phrases.shape[1])
     scores = torch.cat([nothing, scores], dim=1)
     return functional.cross_entropy(scores.float(), (regions.shown + 1).clamp(min=0), reduction="none")
