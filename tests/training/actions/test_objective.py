@@ -2,6 +2,7 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+from torch import Tensor
 
 from st4vla.training.actions.demonstrations import Moment
 from st4vla.training.actions.error import measure_action_error
@@ -9,6 +10,7 @@ from st4vla.training.actions.objective import ActionObjective, JointObjective
 from st4vla.training.checkpoint import Checkpoint, init_checkpoint
 from st4vla.training.loop.order import MixtureOrder
 from st4vla.training.loop.processes import Processes
+from st4vla.training.model.diffusion import min_snr_weights
 
 HORIZON, DIM = 16, 7
 
@@ -123,6 +125,24 @@ def test_several_noises_share_one_plan(checkpoint: Checkpoint, monkeypatch: pyte
     once, often = loss_of(checkpoint), loss_of(checkpoint, noise_draws=8)
     assert len(plans) == 2
     assert once != often
+
+
+def test_timesteps_are_weighed_by_their_noise(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def errors(model: object, actions: Tensor, t: Tensor, *rest: object) -> Tensor:
+        seen.append(t)
+        return torch.ones(actions.shape[:2])
+
+    monkeypatch.setattr("st4vla.training.actions.objective.diffusion_errors", errors)
+    assert loss_of(checkpoint, noise_draws=3) == 1
+    weighed = loss_of(checkpoint, noise_draws=3, min_snr=0.1)
+    mask = torch.stack([moment.mask for moment in Moments(4)])
+    rows = MixtureOrder([4], [1.0], 0).batch(0, 4)
+    learnt = mask[[draw.sample for draw in rows]].sum(dim=1).repeat(3)
+    expected = (min_snr_weights(0.1)[seen[0]] * learnt).sum() / learnt.sum()
+    assert weighed == pytest.approx(float(expected), rel=1e-5)
+    assert weighed < 1
 
 
 def test_a_joint_step_has_the_losses_of_all(checkpoint: Checkpoint) -> None:

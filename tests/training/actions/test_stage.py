@@ -128,6 +128,15 @@ def test_data_sets_of_one_embodiment_share_its_range(config: Path, tmp_path: Pat
     assert statistics["panda"].max[0] == pytest.approx(0.01)
 
 
+def test_a_head_that_has_learnt_nothing_can_begin_anew(config: Path, tmp_path: Path) -> None:
+    quick = ("loop.steps=1", "loop.warmup_steps=0", "measuring.every=0", "measuring.similarity_every=0")
+    assert train(config, tmp_path / "old", *quick) == 0
+    assert train(config, tmp_path / "fresh", *quick, "fresh_head=true", "min_snr=0.1") == 0
+    old, fresh = (lines_of(tmp_path / run)[0] for run in ("old", "fresh"))
+    assert fresh["grounding"] == old["grounding"]
+    assert fresh["action"] < old["action"] / 10
+
+
 def test_averaged_weights_are_what_is_kept(config: Path, tmp_path: Path) -> None:
     quick = ("loop.steps=4", "measuring.every=0", "measuring.similarity_every=0", "measuring.boxes=1")
     runs = tmp_path / "raw", tmp_path / "averaged"

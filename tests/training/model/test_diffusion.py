@@ -9,6 +9,7 @@ from st4vla.training.model.diffusion import (
     ddim_sample,
     diffusion_errors,
     diffusion_loss,
+    min_snr_weights,
     q_sample,
     sampling_timesteps,
     squared_cosine_betas,
@@ -213,3 +214,16 @@ def test_steps_past_an_episode_s_end_have_no_loss(
     assert relative_error(loss, (prediction - noise)[:, :10].square().mean()) < 1e-6
     nothing = diffusion_loss(diffusion_transformer, actions, t, noise, condition, torch.zeros_like(mask))
     assert float(nothing) == 0
+
+
+def test_weights_make_errors_of_the_noise_those_of_the_clean_chunk_up_to_a_bound() -> None:
+    weights, table = min_snr_weights(0.1), alphas_cumprod()
+    noisy = table / (1 - table) <= 0.1
+    assert noisy.any()
+    assert not noisy.all()
+    assert (weights[noisy] == 1).all()
+    # An error e of the noise is one of sqrt((1 - ab) / ab) e in the clean chunk.
+    clean = ((1 - table) / table)[~noisy]
+    torch.testing.assert_close(weights[~noisy].double(), 0.1 * clean, rtol=1e-6, atol=0)
+    with pytest.raises(ValueError, match="positive"):
+        min_snr_weights(-1)

@@ -71,3 +71,16 @@ def test_conditions_are_dropped_only_in_training(golden: Golden, diffusion_trans
 def test_a_width_that_does_not_divide_into_heads_is_refused() -> None:
     with pytest.raises(ValueError, match="width 32 does not divide into 5 heads"):
         DiffusionTransformer(7, 16, 32, 1, 5, 8)
+
+
+@pytest.mark.parametrize(("dim", "heads"), [(64, 4), (128, 4), (768, 12)])
+@torch.no_grad()
+def test_a_head_can_begin_with_its_input_as_the_noise(dim: int, heads: int) -> None:
+    torch.manual_seed(0)
+    head = DiffusionTransformer(7, 16, dim, 2, heads, 8)
+    head.begin_as_identity()
+    head.eval()
+    x, t = torch.randn(32, 16, 7), torch.randint(100, (32,))
+    missed = (head(x, t, torch.randn(32, 8, dim)) - x).square().mean()
+    # A layer norm stands in the way of less.
+    assert missed < 1 / dim

@@ -94,7 +94,11 @@ class ActionsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         noise_draws: Noises and timesteps for each moment.
         max_delay: Actions, at most, that are shown clean; see `ActionObjective`. Above 0, the checkpoint's sampler
             shows committed actions clean too.
+        fresh_head: Begin with a new action head, see `DiffusionTransformer.begin_as_identity`, and not the
+            checkpoint's: for one that has never learnt actions.
         weight: Factor on the action loss.
+        min_snr: Bound of the timesteps' weights, see `ActionObjective`: small bounds (0.1) teach short runs sooner what
+            to do. 0 weighs all alike.
         rate: Peak learning rate of what `rates` does not name.
         rates: Path of a module to its peak learning rate.
         frozen: Paths of modules that do not learn.
@@ -109,7 +113,9 @@ class ActionsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     batch_size: int = 16
     noise_draws: int = 4
     max_delay: int = 0
+    fresh_head: bool = False
     weight: float = 1.0
+    min_snr: float = 0.0
     rate: float = 1e-3
     rates: dict[str, float] = {}
     frozen: tuple[str, ...] = ()

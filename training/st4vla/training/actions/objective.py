@@ -14,7 +14,7 @@ from st4vla.training.actions.demonstrations import Demonstrations
 from st4vla.training.loop.order import MixtureOrder
 from st4vla.training.loop.processes import Processes
 from st4vla.training.loop.trainer import Objective, step_seed
-from st4vla.training.model.diffusion import NUM_TRAIN_TIMESTEPS, diffusion_errors
+from st4vla.training.model.diffusion import NUM_TRAIN_TIMESTEPS, diffusion_errors, min_snr_weights
 from st4vla.training.model.planner import special_token_id
 from st4vla.training.policy import St4vlaPolicy
 
@@ -35,6 +35,7 @@ class ActionObjective:
             drawn from 0 to this. (Black et al., "Training-Time Action Conditioning for Efficient Real-Time Chunking",
             2025.) 0 leaves it out.
         weight: Factor on the loss.
+        min_snr: Weigh timesteps by `min_snr_weights` with this bound; 0 weighs all alike, as the reference does.
         processes: Those that share the batch.
     """
 
@@ -51,11 +52,13 @@ class ActionObjective:
         noise_draws: int = 1,
         max_delay: int = 0,
         weight: float = 1.0,
+        min_snr: float = 0.0,
         processes: Processes = Processes(),  # noqa: B008 - frozen
     ) -> None:
         self._policy, self._tokenizer, self._prompt = policy, tokenizer, prompt
         self._sets, self._order, self._batch_size, self._seed = sets, order, batch_size, seed
         self._noise_draws, self._max_delay, self._weight = noise_draws, max_delay, weight
+        self._timestep_weights = min_snr_weights(min_snr) if min_snr else torch.ones(NUM_TRAIN_TIMESTEPS)
         self._processes = processes
         self._padding_id = special_token_id("<|endoftext|>", policy.config.planner.vocabulary)
 
@@ -80,7 +83,8 @@ class ActionObjective:
             policy.action_model.net, actions, t, noise, condition.repeat(draws, 1, 1), prefix_mask
         )
         learnt = mask & ~prefix_mask
-        return (errors * learnt).sum(), learnt.sum()
+        weights = self._timestep_weights.to(t.device)[t][:, None]
+        return (errors * weights * learnt).sum(), learnt.sum()
 
     def _noises(self, step: int, chunk: torch.Size, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """Return timesteps [draws * B], noise [draws * B, T, A] and prefix mask [draws * B, T] of this process's part.

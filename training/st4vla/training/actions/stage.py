@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import torch
 from safetensors import SafetensorError
 
 from st4vla.contracts.action import ActionStatistics
@@ -64,6 +65,7 @@ class _Run:
             noise_draws=config.noise_draws,
             max_delay=config.max_delay,
             weight=config.weight,
+            min_snr=config.min_snr,
             processes=self.world.processes,
         )
 
@@ -180,6 +182,10 @@ def _set_up(config: ActionsConfig, world: World) -> _Run:
     statistics = {entry.embodiment: each.statistics for entry, each in zip(config.data, demonstrations, strict=True)}
     manifest = msgspec.structs.replace(known, prompt=prompt, sampler=sampler, statistics=statistics)
     checkpoint.policy.sampler = sampler
+    if config.fresh_head:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.loop.seed)
+            checkpoint.policy.action_model.net.begin_as_identity()
     return _Run(config, manifest, checkpoint, demonstrations, world)
 
 

@@ -116,6 +116,23 @@ def diffusion_errors(  # noqa: PLR0917 - as above
     return (model(noisy, t, condition) - noise).square().mean(dim=-1)
 
 
+def min_snr_weights(gamma: float) -> Tensor:
+    """Return a weight for the error of the noise at each timestep, min(SNR, gamma) / SNR, float32 [timesteps].
+
+    SNR is the signal's share of the power over the noise's. Above gamma the weights are those of an error of the clean
+    chunk itself: errors of the noise hardly tell what a chunk of pure noise should become, which sampling begins with.
+    (Hang et al., "Efficient Diffusion Training via Min-SNR Weighting Strategy", 2023.)
+
+    Raises:
+        ValueError: gamma is not positive.
+    """
+    if not gamma > 0:
+        raise ValueError(f"a weight by signal-to-noise ratio needs a positive bound, not {gamma:g}")
+    table = alphas_cumprod()
+    ratio = table / (1 - table)
+    return (ratio.clamp(max=gamma) / ratio).float()
+
+
 def ddim_sample(  # noqa: PLR0917 - the order of the sampler's inputs in every room
     model: Any,
     condition: Tensor,

@@ -185,6 +185,31 @@ class DiffusionTransformer(nn.Module):  # type: ignore[misc]
         """Return the learned tokens [batch_size, Q, D] that stand for no condition."""
         return self.z_embedder.uncondition.expand(batch_size, -1, -1)
 
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def begin_as_identity(self) -> None:
+        """Draw all weights anew, such that the noisy actions themselves are what is predicted as their noise.
+
+        That is nearly right for the noisiest timesteps, with which sampling begins, and where an error of the noise is
+        many times as large an error of the chunk; a network of random weights takes thousands of steps to copy its
+        input that well. Blocks begin by adding nothing, and positions are far larger than actions, so that the norm
+        that the final layer divides by hardly depends on the actions.
+        """
+        self._initialize()
+        nn.init.normal_(self.z_embedder.uncondition, std=self.z_embedder.uncondition.shape[-1] ** -0.5)
+        for block in self.blocks:
+            nn.init.zeros_(block.attn.proj.weight)
+            nn.init.zeros_(block.mlp.fc2.weight)
+        embedder = self.x_embedder.linear
+        # What the final layer reads must neither move with the mean, which its norm takes away, nor with the position.
+        embedder.weight -= embedder.weight.mean(dim=0)
+        inverse = torch.linalg.pinv(embedder.weight)
+        nn.init.normal_(self.positional_embedding)
+        places = self.positional_embedding[-self.horizon :]
+        places -= places.mean(dim=1, keepdim=True)
+        places -= places @ (embedder.weight @ inverse).T
+        deviation = (places.square().mean() + embedder.weight.square().sum() / embedder.out_features).sqrt()
+        self.final_layer.linear.weight.copy_(inverse * deviation)
+
     def _initialize(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Linear):
