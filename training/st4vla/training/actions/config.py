@@ -97,8 +97,8 @@ class ActionsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         fresh_head: Begin with a new action head, see `DiffusionTransformer.begin_as_identity`, and not the
             checkpoint's: for one that has never learnt actions.
         weight: Factor on the action loss.
-        min_snr: Bound of the timesteps' weights, see `ActionObjective`: small bounds (0.1) teach short runs sooner what
-            to do. 0 weighs all alike.
+        min_snr: Bound of the timesteps' weights, see `ActionObjective`; with a small one (0.1) errors count as they are
+            in the clean chunk. 0 weighs all alike, as the reference does.
         rate: Peak learning rate of what `rates` does not name.
         rates: Path of a module to its peak learning rate.
         frozen: Paths of modules that do not learn.

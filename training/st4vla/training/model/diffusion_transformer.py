@@ -190,9 +190,9 @@ class DiffusionTransformer(nn.Module):  # type: ignore[misc]
         """Draw all weights anew, such that the noisy actions themselves are what is predicted as their noise.
 
         That is nearly right for the noisiest timesteps, with which sampling begins, and where an error of the noise is
-        many times as large an error of the chunk; a network of random weights takes thousands of steps to copy its
-        input that well. Blocks begin by adding nothing, and positions are far larger than actions, so that the norm
-        that the final layer divides by hardly depends on the actions.
+        many times as large an error of the chunk; a small network of random weights takes hundreds of steps to copy
+        its input that well. Blocks begin by adding nothing, and positions are far larger than actions, so that the
+        norm that the final layer divides by hardly depends on the actions.
         """
         self._initialize()
         nn.init.normal_(self.z_embedder.uncondition, std=self.z_embedder.uncondition.shape[-1] ** -0.5)
@@ -200,7 +200,7 @@ class DiffusionTransformer(nn.Module):  # type: ignore[misc]
             nn.init.zeros_(block.attn.proj.weight)
             nn.init.zeros_(block.mlp.fc2.weight)
         embedder = self.x_embedder.linear
-        # What the final layer reads must neither move with the mean, which its norm takes away, nor with the position.
+        # What the final layer reads must depend neither on the mean, which its norm takes away, nor on the position.
         embedder.weight -= embedder.weight.mean(dim=0)
         inverse = torch.linalg.pinv(embedder.weight)
         nn.init.normal_(self.positional_embedding)
