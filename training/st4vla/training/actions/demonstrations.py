@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +17,11 @@ from st4vla.contracts.errors import DatasetError
 from st4vla.contracts.manifests import ViewSpec
 from st4vla.training.actions.chunks import chunk_at, moving_frames
 from st4vla.training.actions.lerobot import Episode, LeRobotFolder, open_lerobot
+from st4vla.training.actions.picture_cache import DECODED, PictureCache, file_key
 from st4vla.training.actions.statistics import load_statistics
 from st4vla.training.actions.video_frames import VideoFrames
 
 TRAIN = "train"
-CACHE_BYTES = 4 * 1024**3
 RATE_TOLERANCE = 0.01
 
 
@@ -59,7 +58,7 @@ class Demonstrations:
         every: Take each n-th moment only.
         statistics: What actions are normalised with, where the embodiment has other data sets too; none takes those of
             this one's training episodes.
-        cache_bytes: Memory for decoded pictures; the oldest are dropped.
+        cache: Where decoded pictures are kept.
 
     Raises:
         DatasetError: The data set cannot be read, or does not fit the policy: its cameras, parts, width or rate.
@@ -79,7 +78,7 @@ class Demonstrations:
         drop_pauses: bool = False,
         every: int = 1,
         statistics: ActionStatistics | None = None,
-        cache_bytes: int = CACHE_BYTES,
+        cache: PictureCache = DECODED,
     ) -> None:
         self._dataset = open_lerobot(folder)
         self._spec, self._views, self._columns = spec, tuple(views), _columns(self._dataset, parts)
@@ -103,7 +102,7 @@ class Demonstrations:
             self._actions.append(normalizer.normalize(raw).astype(np.float32))
             self._index.extend((number, int(frame)) for frame in frames[::every])
         self._frames = VideoFrames(self._dataset.rate_hz)
-        self._cache = _PictureCache(cache_bytes)
+        self._cache = cache
 
     def __len__(self) -> int:
         return len(self._index)
@@ -145,35 +144,14 @@ class Demonstrations:
         An episode is decoded at once when it is first asked for: from one keyframe to the next a video gives its frames
         in order or not at all.
         """
-        key = (number, view.name)
-        pictures = self._cache.get(key)
-        if pictures is None:
-            episode = self._episodes[number]
-            span = episode.videos[self._cameras[view.name]]
-            pictures = np.stack([_resize(self._frames.read(span, each), view) for each in range(episode.length)])
-            self._cache.put(key, pictures)
+        episode = self._episodes[number]
+        span = episode.videos[self._cameras[view.name]]
+        pictures = self._cache.get(
+            (*file_key(span.path), span.from_s, episode.length, view.height, view.width),
+            lambda: np.stack([_resize(self._frames.read(span, each), view) for each in range(episode.length)]),
+        )
         picture: npt.NDArray[np.uint8] = pictures[frame]
         return picture
-
-
-class _PictureCache:
-    """Decoded episodes by number and camera, the least recently used ones dropped when memory is spent."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit, self._used = limit, 0
-        self._pictures: OrderedDict[tuple[int, str], npt.NDArray[np.uint8]] = OrderedDict()
-
-    def get(self, key: tuple[int, str]) -> npt.NDArray[np.uint8] | None:
-        if key in self._pictures:
-            self._pictures.move_to_end(key)
-        return self._pictures.get(key)
-
-    def put(self, key: tuple[int, str], pictures: npt.NDArray[np.uint8]) -> None:
-        self._pictures[key] = pictures
-        self._used += pictures.nbytes
-        while self._used > self._limit and len(self._pictures) > 1:
-            _, oldest = self._pictures.popitem(last=False)
-            self._used -= oldest.nbytes
 
 
 def _resize(picture: npt.NDArray[np.uint8], view: ViewSpec) -> npt.NDArray[np.uint8]:
