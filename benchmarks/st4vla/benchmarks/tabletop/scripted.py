@@ -20,7 +20,7 @@ MAX_MOVE_M = 0.025
 MAX_TURN_RAD = 0.09
 NEAR_M = 0.008
 NEAR_RAD = 0.05
-CLOSE_STEPS = 10
+STOPPED_M = 0.0005
 
 
 class Stage(Enum):
@@ -46,7 +46,7 @@ class ScriptedPick:
             raise ValueError(f"there is no object {name!r} on the table; there are: {', '.join(OBJECTS)}")
         self.name = name
         self.stage = Stage.ABOVE
-        self._closed_steps = 0
+        self._widths_m: list[float] = []
         self._grasp = np.eye(4)
 
     @property
@@ -79,8 +79,9 @@ class ScriptedPick:
         elif self.stage is Stage.DOWN and float(np.linalg.norm(away)) < NEAR_M:
             self.stage = Stage.CLOSE
         elif self.stage is Stage.CLOSE:
-            self._closed_steps += 1
-            if self._closed_steps >= CLOSE_STEPS:
+            # Cameras see it too when the fingers stop; a number of steps could not be learnt from single frames.
+            self._widths_m.append(state.gripper_width_m)
+            if self._widths_m[0] - self._widths_m[-1] > STOPPED_M > self._widths_m[-2] - self._widths_m[-1]:
                 self.stage = Stage.LIFT
         elif self.stage is Stage.LIFT and base_t_object[2, 3] > LIFTED_M:
             self.stage = Stage.DONE
