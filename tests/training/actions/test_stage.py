@@ -137,6 +137,13 @@ def test_a_head_that_has_learnt_nothing_can_begin_anew(config: Path, tmp_path: P
     assert fresh["action"] < old["action"] / 10
 
 
+def test_ranges_that_only_tremble_are_widened(config: Path, tmp_path: Path) -> None:
+    quick = ("loop.steps=2", "measuring.every=0", "measuring.similarity_every=0", "measuring.boxes=1")
+    assert train(config, tmp_path / "run", *quick, "min_range=0.05") == 0
+    found = load_checkpoint(tmp_path / "run/checkpoint").manifest.statistics["panda"]
+    assert min(high - low for low, high in zip(found.q01, found.q99, strict=True)) == pytest.approx(0.05)
+
+
 def test_averaged_weights_are_what_is_kept(config: Path, tmp_path: Path) -> None:
     quick = ("loop.steps=4", "measuring.every=0", "measuring.similarity_every=0", "measuring.boxes=1")
     runs = tmp_path / "raw", tmp_path / "averaged"
@@ -180,6 +187,8 @@ def test_what_does_not_fit_is_one_line(config: Path, tmp_path: Path, capsys: pyt
     out = tmp_path / "run"
     assert train(config, out, "prompt=nothing") != 0
     assert train(config, out, "data=[]") != 0
+    assert train(config, out, "min_range=-1.0") == 2
     assert train(config, out, 'measuring.similarity_weights=["nothing"]') != 0
     err = capsys.readouterr().err
-    assert err.count("\n") == 3
+    assert err.count("\n") == 4
+    assert "min_range -1 and min_snr 0 must be 0, which is none, or positive" in err

@@ -7,7 +7,7 @@ import pytest
 from st4vla.contracts.errors import DatasetError
 from st4vla.training.actions import statistics
 from st4vla.training.actions.lerobot import open_lerobot
-from st4vla.training.actions.statistics import FILE, compute_statistics, load_statistics
+from st4vla.training.actions.statistics import FILE, compute_statistics, load_statistics, widened
 
 
 def test_statistics_are_those_of_the_actions() -> None:
@@ -46,3 +46,14 @@ def test_a_broken_file_of_statistics_is_made_anew(dataset_folder: Path) -> None:
 def test_statistics_of_nothing_are_refused() -> None:
     with pytest.raises(DatasetError, match="holds no episodes"):
         compute_statistics(np.empty((0, 3), np.float32))
+
+
+def test_narrow_ranges_are_widened_about_their_middle_and_wide_ones_kept() -> None:
+    found = compute_statistics(np.array([[0.0, 4.0, 7.0], [1.0, 4.1, 7.0]], np.float32))
+    wide = widened(found, 0.5)
+    kept = (found.q01[0], found.q99[0], 0, 1)
+    assert (wide.q01[0], wide.q99[0], wide.min[0], wide.max[0]) == pytest.approx(kept)
+    assert (wide.min[1], wide.max[1]) == pytest.approx((3.8, 4.3))
+    assert (wide.q01[2], wide.q99[2]) == pytest.approx((6.75, 7.25))
+    assert wide.mean == found.mean
+    assert wide.std == pytest.approx((0.5, 0.5 / 12**0.5, 0.5 / 12**0.5))

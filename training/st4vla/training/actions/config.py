@@ -91,6 +91,8 @@ class ActionsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         co_training: Grounding data beside them, in the same optimiser step; none for actions alone.
         measuring: What is measured.
         batch_size: Moments in a step.
+        min_range: Smallest range of a dimension of the action, in the robot's units, that is stretched to the policy's
+            -1 to 1; narrower ones are noise, see `widened`.
         noise_draws: Noises and timesteps for each moment.
         max_delay: Actions, at most, that are shown clean; see `ActionObjective`. Above 0, the checkpoint's sampler
             shows committed actions clean too.
@@ -111,6 +113,7 @@ class ActionsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     co_training: CoTrainingConfig | None = None
     measuring: MeasuringConfig = MeasuringConfig()
     batch_size: int = 16
+    min_range: float = 0.0
     noise_draws: int = 4
     max_delay: int = 0
     fresh_head: bool = False
@@ -119,3 +122,9 @@ class ActionsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rate: float = 1e-3
     rates: dict[str, float] = {}
     frozen: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        if self.min_range < 0 or self.min_snr < 0:
+            msg = f"min_range {self.min_range:g} and min_snr {self.min_snr:g} must be 0, which is none, or positive"
+            raise ValueError(msg)

@@ -21,7 +21,7 @@ from st4vla.training.actions.demonstrations import Demonstrations
 from st4vla.training.actions.error import mean_chunk
 from st4vla.training.actions.measuring import GradientAgreement, HeldOut
 from st4vla.training.actions.objective import ActionObjective, JointObjective
-from st4vla.training.actions.statistics import compute_statistics
+from st4vla.training.actions.statistics import compute_statistics, widened
 from st4vla.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from st4vla.training.grounding.accuracy import draw_boxes
 from st4vla.training.grounding.batches import GroundingSet
@@ -173,7 +173,7 @@ def _set_up(config: ActionsConfig, world: World) -> _Run:
         raise UsageError(msg)
     checkpoint = load_checkpoint(config.checkpoint)
     known = checkpoint.manifest
-    demonstrations = _open_all(config.data, known)
+    demonstrations = _open_all(config, known)
     prompt, sampler = known.prompt, known.sampler
     if config.prompt is not None:
         prompt = msgspec.structs.replace(prompt, template=config.prompt)
@@ -189,21 +189,26 @@ def _set_up(config: ActionsConfig, world: World) -> _Run:
     return _Run(config, manifest, checkpoint, demonstrations, world)
 
 
-def _open_all(data: Sequence[DemonstrationsConfig], manifest: CheckpointManifest) -> tuple[Demonstrations, ...]:
+def _open_all(config: ActionsConfig, manifest: CheckpointManifest) -> tuple[Demonstrations, ...]:
     """Return the training episodes; data sets of one embodiment are normalised alike, for a robot has one range."""
-    alone = [_open(entry, entry.split, manifest) for entry in data]
+    alone = [_open(entry, entry.split, manifest) for entry in config.data]
     of_robot: dict[str, list[Demonstrations]] = {}
-    for entry, each in zip(data, alone, strict=True):
+    for entry, each in zip(config.data, alone, strict=True):
         of_robot.setdefault(entry.embodiment, []).append(each)
-    shared = {
-        name: compute_statistics(np.concatenate([each.training_actions() for each in sets]))
-        for name, sets in of_robot.items()
-        if len(sets) > 1
-    }
+    statistics = {name: _statistics(sets, config.min_range) for name, sets in of_robot.items()}
     return tuple(
-        _open(entry, entry.split, manifest, shared[entry.embodiment]) if entry.embodiment in shared else each
-        for entry, each in zip(data, alone, strict=True)
+        each
+        if each.statistics == statistics[entry.embodiment]
+        else _open(entry, entry.split, manifest, statistics[entry.embodiment])
+        for entry, each in zip(config.data, alone, strict=True)
     )
+
+
+def _statistics(sets: Sequence[Demonstrations], min_range: float) -> ActionStatistics:
+    found = sets[0].statistics
+    if len(sets) > 1:
+        found = compute_statistics(np.concatenate([each.training_actions() for each in sets]))
+    return widened(found, min_range) if min_range else found
 
 
 def _open(

@@ -46,6 +46,29 @@ def compute_statistics(actions: npt.NDArray[np.float32]) -> ActionStatistics:
     return ActionStatistics(*(tuple(map(float, values)) for values in found))
 
 
+def widened(statistics: ActionStatistics, min_range: float) -> ActionStatistics:
+    """Return statistics in which no dimension has a smaller range; narrower ones grow about their middle.
+
+    A dimension that only trembles would otherwise be stretched until its noise is as loud as what moves.
+
+    Args:
+        statistics: Per dimension.
+        min_range: In the robot's units, between the quantiles and between the extremes.
+    """
+
+    def spread(low: tuple[float, ...], high: tuple[float, ...]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        halves = [max(top - bottom, min_range) / 2 for bottom, top in zip(low, high, strict=True)]
+        middles = [(top + bottom) / 2 for bottom, top in zip(low, high, strict=True)]
+        pairs = list(zip(middles, halves, strict=True))
+        return tuple(middle - half for middle, half in pairs), tuple(middle + half for middle, half in pairs)
+
+    q01, q99 = spread(statistics.q01, statistics.q99)
+    lowest, highest = spread(statistics.min, statistics.max)
+    # The deviation of a uniform distribution over that range.
+    std = tuple(max(each, min_range / 12**0.5) for each in statistics.std)
+    return ActionStatistics(q01, q99, lowest, highest, statistics.mean, std)
+
+
 def load_statistics(dataset: LeRobotFolder, episodes: tuple[Episode, ...]) -> ActionStatistics:
     """Return the statistics of some episodes' actions, read if they were computed before, else computed and stored.
 
