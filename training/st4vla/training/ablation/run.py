@@ -14,6 +14,7 @@ import torch
 
 from st4vla.contracts.errors import UsageError
 from st4vla.contracts.files import write_atomically
+from st4vla.training.ablation.children import end_with_parent
 from st4vla.training.ablation.report import RowResult, read_result, write_report
 from st4vla.training.ablation.rows import AblationConfig, Row, row_config
 from st4vla.training.actions.stage import train_actions
@@ -44,7 +45,7 @@ def train_ablation(
     threads = max(1, len(os.sched_getaffinity(0)) // config.workers)
     # Not forked: PyTorch's threads would be lost in a copy of this process.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(config.workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(config.workers, context, initializer=end_with_parent, initargs=(os.getpid(),)) as pool:
         futures = {
             pool.submit(_train, row_config(config, row, seed), _folder(run, row, seed), threads): (row, seed)
             for row, seed in waiting
