@@ -57,16 +57,14 @@ def widened(statistics: ActionStatistics, min_range: float) -> ActionStatistics:
     """
 
     def spread(low: tuple[float, ...], high: tuple[float, ...]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        halves = [max(top - bottom, min_range) / 2 for bottom, top in zip(low, high, strict=True)]
-        middles = [(top + bottom) / 2 for bottom, top in zip(low, high, strict=True)]
-        pairs = list(zip(middles, halves, strict=True))
-        return tuple(middle - half for middle, half in pairs), tuple(middle + half for middle, half in pairs)
+        bottom, top = np.array(low), np.array(high)
+        more = np.maximum(min_range - (top - bottom), 0) / 2
+        return tuple((bottom - more).tolist()), tuple((top + more).tolist())
 
-    q01, q99 = spread(statistics.q01, statistics.q99)
-    lowest, highest = spread(statistics.min, statistics.max)
     # The deviation of a uniform distribution over that range.
     std = tuple(max(each, min_range / 12**0.5) for each in statistics.std)
-    return ActionStatistics(q01, q99, lowest, highest, statistics.mean, std)
+    low, high = spread(statistics.q01, statistics.q99)
+    return ActionStatistics(low, high, *spread(statistics.min, statistics.max), statistics.mean, std)
 
 
 def load_statistics(dataset: LeRobotFolder, episodes: tuple[Episode, ...]) -> ActionStatistics:

@@ -190,8 +190,8 @@ class DiffusionTransformer(nn.Module):  # type: ignore[misc]
         """Draw all weights anew, such that the noisy actions themselves are what is predicted as their noise.
 
         That is nearly right for the noisiest timesteps, with which sampling begins, and where an error of the noise is
-        many times as large an error of the chunk; a small network of random weights takes hundreds of steps to copy
-        its input that well. Blocks begin by adding nothing, and positions are far larger than actions, so that the
+        many times as large an error of the chunk; a network of random weights learns only slowly to copy its input that
+        well. Blocks begin by adding nothing, and positions are far larger than actions, so that the
         norm that the final layer divides by hardly depends on the actions.
         """
         self._initialize()
