@@ -2,8 +2,8 @@
 
 Next-token prediction alone gives the vision tower a gradient only once the language model looks at pictures, and gives
 the language model a reason to look only once the tower's tokens tell things apart: a small planner of random weights
-stays in between for long. Qwen2.5-VL needs none of this, for it was pre-trained. Three losses go around it, and none has
-a parameter of its own:
+stays in between for long. Qwen2.5-VL needs none of this, for it was pre-trained. Three losses go around it, and none
+has a parameter of its own:
 
 - ``naming``: a picture's token resembles the words for what it shows, as in region-word alignment (Li et al.,
   "Grounded Language-Image Pre-training", 2022).
