@@ -89,7 +89,7 @@ _SMALL = ModelConfig(
     ),
     encoder=EncoderConfig(dim=64, depth=2, num_heads=4, pretrained_grid=16),
     bridge=BridgeConfig(dim=128, num_queries=16, start_layer=2, end_layer=4, num_heads=4),
-    head=HeadConfig(depth=4, num_heads=4),
+    head=HeadConfig(depth=2, num_heads=4),
 )
 # Qwen2.5-VL-3B, DINOv2 ViT-L/14 and a DiT-B, as in the published LIBERO checkpoints of InternVLA-M1.
 _BASE = ModelConfig(
