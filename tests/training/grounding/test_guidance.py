@@ -21,7 +21,7 @@ PADDING = special_token_id("<|endoftext|>", 512)
 
 @pytest.fixture(scope="module")
 def checkpoint() -> Checkpoint:
-    return init_checkpoint("small", 1)
+    return init_checkpoint("tabletop", 1)
 
 
 @pytest.fixture

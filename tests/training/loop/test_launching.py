@@ -51,7 +51,7 @@ def test_the_first_version_of_fsdp_is_refused(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.slow
 def test_accelerate_launches_stage_1_on_two_processes_in_half_precision(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path / "start", init_checkpoint("small", 2))
+    save_checkpoint(tmp_path / "start", init_checkpoint("tabletop", 2))
     turn = Turn("Where is it?", targets=(Target("it", box=(10, 10, 30, 40)),))
     Image.new("RGB", (56, 56), "red").save(tmp_path / "0.png")
     write_samples(tmp_path / "samples.jsonl", [GroundingSample("0", Task.BOX, ("0.png",), (56, 56), (turn,))])

@@ -75,7 +75,7 @@ _TINY = ModelConfig(
 # For trainings on two cores. Its rotary base fits prompts of hundreds of tokens, not of tens of thousands. As in every
 # Qwen2.5-VL, columns have the slowest angles; in heads of few channels those turn visibly from one column to the next
 # only if most channels are theirs.
-_SMALL = ModelConfig(
+_TABLETOP = ModelConfig(
     planner=PlannerConfig(
         dim=128,
         depth=3,
@@ -110,7 +110,7 @@ _BASE = ModelConfig(
 
 PRESETS: dict[str, Preset] = {
     "tiny": _preset(_TINY, max_tokens=512),
-    "small": _preset(_SMALL, max_tokens=512),
+    "tabletop": _preset(_TABLETOP, max_tokens=512),
     "base": _preset(_BASE, max_tokens=512),
 }
 
