@@ -9,6 +9,7 @@ from onnx import TensorProto, helper
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from st4vla.contracts.action import ActionSpec, ActionStatistics, NormalizationMode
+from st4vla.contracts.ddim import DdimStep, ddim_steps
 from st4vla.contracts.files import file_entry, write_manifest
 from st4vla.contracts.manifests import BUNDLE_FORMAT, BUNDLE_MANIFEST, Bundle, BundleManifest, GraphSpec, ViewSpec
 from st4vla.contracts.messages import ActionRepresentation
@@ -21,8 +22,9 @@ VIEWS = TensorSpec("views", "uint8", (2, 28, 28, 3))
 IDS = TensorSpec("token_ids", "int64", (1, "L"))
 KEYS, VALUES = (TensorSpec(name, "float32", (1, "L")) for name in ("plan_keys", "plan_values"))
 CONDITION = TensorSpec("condition", "float32", (1, 1))
-NOISE, PREFIX, ACTIONS = (TensorSpec(name, "float32", (1, 4, 7)) for name in ("noise", "prefix", "actions"))
+CHUNK, PREFIX, NEXT = (TensorSpec(name, "float32", (1, 4, 7)) for name in ("chunk", "prefix", "next_chunk"))
 WEIGHTS = TensorSpec("prefix_weights", "float32", (1, 4))
+TIMESTEP, COEFFICIENTS = TensorSpec("timestep", "int64", (1,)), TensorSpec("coefficients", "float32", (5,))
 
 GRAPHS = {
     "planner": (
@@ -47,13 +49,17 @@ GRAPHS = {
         ],
     ),
     "sampler": (
-        (CONDITION, NOISE, PREFIX, WEIGHTS),
-        (ACTIONS,),
+        (CONDITION, CHUNK, TIMESTEP, COEFFICIENTS, PREFIX, WEIGHTS),
+        (NEXT,),
         [
-            helper.make_node("Add", ["noise", "condition"], ["moved"]),
+            helper.make_node("Add", ["chunk", "condition"], ["moved"]),
             helper.make_node("Add", ["moved", "prefix"], ["held"]),
             helper.make_node("ReduceSum", ["prefix_weights"], ["weight"], keepdims=0),
-            helper.make_node("Add", ["held", "weight"], ["actions"]),
+            helper.make_node("Add", ["held", "weight"], ["weighed"]),
+            helper.make_node("Cast", ["timestep"], ["time"], to=TensorProto.FLOAT),
+            helper.make_node("ReduceMax", ["coefficients"], ["most"], keepdims=1),
+            helper.make_node("Mul", ["time", "most"], ["shift"]),
+            helper.make_node("Add", ["weighed", "shift"], ["next_chunk"]),
         ],
     ),
 }
@@ -72,6 +78,11 @@ def _save_graph(path: Path, name: str) -> None:
     onnx.save(model, path)
 
 
+def shift(step: DdimStep) -> np.float32:
+    """Return by how much the trial sampler moves a chunk: every step by another amount."""
+    return np.float32(step.timestep) * np.float32(max(step.coefficients))
+
+
 @pytest.fixture
 def bundle(tmp_path: Path) -> Bundle:
     folder = tmp_path / "bundle"
@@ -86,6 +97,8 @@ def bundle(tmp_path: Path) -> Bundle:
     ids, mean = np.array([[1, 2, 3]], np.int64), views.mean(dtype=np.float64).astype(np.float32)
     noise = rng.standard_normal((1, 4, 7)).astype(np.float32)
     keys = ids.astype(np.float32)
+    steps = ddim_steps(SamplerConfig().num_steps)
+    step = steps[5]
     condition, zeros = np.zeros((1, 1), np.float32), np.zeros((1, 4, 7), np.float32)
     golden = {
         "planner/input/views": views,
@@ -97,10 +110,18 @@ def bundle(tmp_path: Path) -> Bundle:
         "bridge/input/plan_values": keys + 2 * mean,
         "bridge/output/condition": condition + mean,
         "sampler/input/condition": condition,
-        "sampler/input/noise": noise,
+        "sampler/input/chunk": noise,
+        "sampler/input/timestep": np.array([step.timestep], np.int64),
+        "sampler/input/coefficients": np.array(step.coefficients, np.float32),
         "sampler/input/prefix": zeros,
         "sampler/input/prefix_weights": zeros[..., 0],
-        "sampler/output/actions": noise,
+        "sampler/output/next_chunk": noise + shift(step),
+        "policy/input/views": views,
+        "policy/input/token_ids": ids,
+        "policy/input/noise": noise,
+        "policy/input/prefix": zeros,
+        "policy/input/prefix_weights": zeros[..., 0],
+        "policy/output/actions": noise + sum(map(shift, steps)),
     }
     np.savez(folder / "golden.npz", **golden)  # type: ignore[arg-type]
     modes = (*[NormalizationMode.QUANTILE] * 6, NormalizationMode.BINARY)

@@ -36,6 +36,7 @@ def test_engines_are_checked_measured_and_served(bundle: Bundle, tmp_path: Path)
     made = compile_bundle(bundle, BACKEND, HERE, target)
     assert all(entry.parity.max_relative < 1e-5 for entry in made.engines.values())
     assert all(entry.latency_ms > 0 for entry in made.engines.values())
+    assert made.actions.max_relative < 1e-5
     found = open_engines(target, bundle, HERE)
     assert found == made
     views = np.full((2, 28, 28, 3), 7, np.uint8)
@@ -56,14 +57,20 @@ def test_compiling_again_replaces_engines_and_leaves_nothing_beside_them(bundle:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "engines"]
 
 
-def test_engines_that_differ_from_the_golden_outputs_are_not_written(bundle: Bundle, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "blamed"),
+    [("sampler/output/next_chunk", "engine 'sampler'"), ("policy/output/actions", "the chunk of all engines")],
+)
+def test_engines_that_differ_from_the_golden_outputs_are_not_written(
+    bundle: Bundle, tmp_path: Path, name: str, blamed: str
+) -> None:
     with np.load(bundle.path("golden.npz")) as archive:
         golden = dict(archive)
-    golden["sampler/output/actions"] = golden["sampler/output/actions"] * 1.01
+    golden[name] = golden[name] * 1.01
     np.savez(tmp_path / "wrong.npz", **golden)
     wrong = rewritten(bundle, "golden.npz", (tmp_path / "wrong.npz").read_bytes())
     target = tmp_path / "engines"
-    with pytest.raises(ParityError, match=r"engine 'sampler' of onnxruntime differs .* no engines were written"):
+    with pytest.raises(ParityError, match=rf"{blamed} of onnxruntime differs .* no engines were written"):
         compile_bundle(wrong, BACKEND, HERE, target)
     assert not target.exists()
 

@@ -79,7 +79,8 @@ class BundleManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         action: What its actions are.
         statistics: Ranges of its actions.
         prompt: How it is spoken to.
-        sampler: How chunks are drawn; baked into the sampler's graph.
+        sampler: How chunks are drawn. Guidance and the clean prefix are baked into the sampler's graph, which is one step;
+            the number of steps is not.
         graphs: `planner`, `bridge` and `sampler`.
         tokenizer: File of the tokenizer.
         golden: File of the golden inputs and outputs.
@@ -149,7 +150,7 @@ class Parity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EngineEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One compiled graph, and what was measured of it on this device."""
+    """One compiled graph, and what was measured of it on this device; of the sampler, that is one step."""
 
     file: str
     precision: str
@@ -159,13 +160,24 @@ class EngineEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EnginesManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Engines compiled on one device from one bundle."""
+    """Engines compiled on one device from one bundle.
+
+    Attributes:
+        format_version: `ENGINES_FORMAT`.
+        bundle_name: What the bundle is called.
+        bundle_digest: SHA-256 of its manifest.
+        fingerprint: The device.
+        engines: One for each graph of the bundle.
+        actions: How a chunk of actions, from pixels through all engines, compares with the golden one.
+        files: Every file but the manifest.
+    """
 
     format_version: int
     bundle_name: str
     bundle_digest: str
     fingerprint: DeviceFingerprint
     engines: dict[str, EngineEntry]
+    actions: Parity
     files: dict[str, FileEntry]
 
 

@@ -1,4 +1,6 @@
-"""System 1's first graph: the newest views and a plan to condition tokens."""
+"""System 1's first graph: the newest views and a plan to condition tokens, as the sampler's steps take them."""
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +12,10 @@ from st4vla.training.policy import IMAGENET_MEAN, IMAGENET_STD, St4vlaPolicy
 
 
 class BridgeGraph(nn.Module):  # type: ignore[misc]
-    """Map views uint8 [V, H, W, 3], plan_keys and plan_values [N, L, D] to condition [1, Q, D]."""
+    """Map views uint8 [V, H, W, 3], plan_keys and plan_values [N, L, D] to condition [1, Q, D].
+
+    The condition is embedded already, as every step of the sampler would do to it.
+    """
 
     def __init__(self, policy: St4vlaPolicy) -> None:
         super().__init__()
@@ -18,28 +23,30 @@ class BridgeGraph(nn.Module):  # type: ignore[misc]
         inner = fold(qformer.proj.weight, qformer.proj.bias, policy.dino_pro)
         self.keys, self.values = key_value_projections(policy, inner)
         self.layers = qformer.layers
-        self.register_buffer("query_tokens", qformer.query_tokens.detach()[None].clone())
+        self.embed = policy.action_model.net.z_embedder.linear
+        queries = qformer.query_tokens.detach()[None].clone()
+        self.register_buffer("query_tokens", queries)
+        # The first layer asks the same of every frame.
+        with torch.no_grad():
+            self.register_buffer("first_query", _query(self.layers[0], queries).clone())
         rows = policy.config.image_size // self.encoder.patch_size
         # Views have one size: the interpolated embedding is a constant.
         self.register_buffer("positions", self.encoder.position_embedding(rows, rows).detach().clone())
 
     def forward(self, views: Tensor, plan_keys: Tensor, plan_values: Tensor) -> Tensor:
-        """Return condition tokens [1, Q, D]."""
+        """Return embedded condition tokens [1, Q, D]."""
         visual = self._encode(views).flatten(0, 1)[None]
         queries = self.query_tokens
         for index, layer in enumerate(self.layers):
             keys = torch.cat([plan_keys[index][None], self.keys[index](visual)], dim=1)
             values = torch.cat([plan_values[index][None], self.values[index](visual)], dim=1)
             attention = layer.cross_attn
-            width = queries.shape[-1]
-            query = functional.linear(
-                layer.norm1(queries), attention.in_proj_weight[:width], attention.in_proj_bias[:width]
-            )
+            query = _query(layer, queries) if index else self.first_query
             heads = (part.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for part in (query, keys, values))
             attended = functional.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
             queries = queries + attention.out_proj(attended)
             queries = queries + layer.mlp(layer.norm2(queries))
-        return queries
+        return self.embed(queries)
 
     def _encode(self, views: Tensor) -> Tensor:
         encoder = self.encoder
@@ -48,3 +55,9 @@ class BridgeGraph(nn.Module):  # type: ignore[misc]
         for block in encoder.blocks:
             tokens = block(tokens)
         return encoder.norm(tokens)[:, 1:]
+
+
+def _query(layer: Any, queries: Tensor) -> Tensor:
+    """Return what a layer of the querying transformer asks, [1, Q, D], before it is split into heads."""
+    attention, width = layer.cross_attn, queries.shape[-1]
+    return functional.linear(layer.norm1(queries), attention.in_proj_weight[:width], attention.in_proj_bias[:width])

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from torch import Tensor
 
+from st4vla.contracts.ddim import DdimStep, ddim_steps
 from st4vla.contracts.errors import UsageError
 from st4vla.contracts.files import file_entry, write_manifest
 from st4vla.contracts.folders import replaced_folder
@@ -18,6 +20,8 @@ from st4vla.contracts.tensor_spec import TensorSpec
 from st4vla.export.onnx_export import export_graphs
 from st4vla.export.planner_graph import PlannerGraph
 from st4vla.training.checkpoint import Checkpoint
+from st4vla.training.model.diffusion import ddim_step
+from st4vla.training.policy import St4vlaPolicy
 
 GOLDEN_INSTRUCTION = "pick up the red cube"
 GOLDEN_SEED = 20260
@@ -72,7 +76,8 @@ def export_bundle(checkpoint: Checkpoint, folder: Path, *, name: str, embodiment
 def golden_numbers(checkpoint: Checkpoint, head_ids: list[int]) -> dict[str, Any]:
     """Return inputs from a seed and what PyTorch makes of them, under ``GRAPH/input/NAME`` and ``GRAPH/output/NAME``.
 
-    The condition and the actions come from the policy as it was trained, without any fold.
+    A whole chunk lies under ``policy``. Condition, step and actions come from the policy as it was trained, without any
+    fold.
     """
     source, policy = checkpoint.manifest, checkpoint.policy
     rng = np.random.default_rng(GOLDEN_SEED)
@@ -87,18 +92,32 @@ def golden_numbers(checkpoint: Checkpoint, head_ids: list[int]) -> dict[str, Any
     pixels, ids = torch.from_numpy(views), torch.from_numpy(token_ids)
     with torch.no_grad():
         plan_keys, plan_values = (tensor.numpy() for tensor in PlannerGraph(policy, head_ids)(pixels, ids))
-        condition = policy.condition(policy.plan(pixels[None], ids), pixels[None]).numpy()
-        tensors = (torch.from_numpy(array) for array in (noise, prefix, weights))
+        condition = policy.condition(policy.plan(pixels[None], ids), pixels[None])
+        tensors = [torch.from_numpy(array) for array in (noise, prefix, weights)]
         actions = policy.act(pixels[None], ids, *tensors).numpy()
+        embedded = policy.action_model.net.z_embedder.linear(condition).numpy()
+        step = ddim_steps(source.sampler.num_steps)[source.sampler.num_steps // 2]
+        next_chunk = _step(policy, condition, step, *tensors).numpy()
+    chunk = {"noise": noise, "prefix": prefix, "prefix_weights": weights}
+    coefficients = np.array(step.coefficients, np.float32)
     inputs = {
         "planner": {"views": views, "token_ids": token_ids},
         "bridge": {"views": views, "plan_keys": plan_keys, "plan_values": plan_values},
-        "sampler": {"condition": condition, "noise": noise, "prefix": prefix, "prefix_weights": weights},
+        "sampler": {
+            "condition": embedded,
+            "chunk": noise,
+            "timestep": np.array([step.timestep], np.int64),
+            "coefficients": coefficients,
+            "prefix": prefix,
+            "prefix_weights": weights,
+        },
+        "policy": {"views": views, "token_ids": token_ids, **chunk},
     }
     outputs = {
         "planner": {"plan_keys": plan_keys, "plan_values": plan_values},
-        "bridge": {"condition": condition},
-        "sampler": {"actions": actions},
+        "bridge": {"condition": embedded},
+        "sampler": {"next_chunk": next_chunk},
+        "policy": {"actions": actions},
     }
     sides = (("input", inputs), ("output", outputs))
     return {
@@ -107,6 +126,26 @@ def golden_numbers(checkpoint: Checkpoint, head_ids: list[int]) -> dict[str, Any
         for graph, arrays in graphs.items()
         for name, array in arrays.items()
     }
+
+
+def _step(policy: St4vlaPolicy, condition: Tensor, step: DdimStep, *chunk: Tensor) -> Tensor:
+    """Return what one step of the policy's own network makes of noise, prefix and prefix weights."""
+    noise, prefix, weights = chunk
+    net, sampler = policy.action_model.net, policy.sampler
+    if sampler.guidance_scale > 1:
+        condition = torch.cat([condition, net.unconditional(1)])
+    t = torch.full((len(condition),), step.timestep)
+    return ddim_step(
+        net,
+        condition,
+        noise,
+        t,
+        step.coefficients,
+        sampler.guidance_scale,
+        prefix,
+        weights,
+        clean_prefix=sampler.clean_prefix,
+    )
 
 
 def graph_spec(path: Path) -> GraphSpec:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from st4vla.contracts.ddim import DdimCoefficients
 from st4vla.export.bridge_graph import BridgeGraph
 from st4vla.export.planner_graph import PlannerGraph
 from st4vla.export.sampler_graph import SamplerGraph
@@ -38,7 +39,14 @@ def export_graphs(policy: St4vlaPolicy, head_ids: Sequence[int], view_count: int
     condition = torch.zeros(1, bridge.num_queries, bridge.dim)
     length = torch.export.Dim("L", min=len(head_ids) + 2, max=32_768)
     plan_inputs = {"views": views, "plan_keys": plan, "plan_values": plan.clone()}
-    sample_inputs = {"condition": condition, "noise": chunk, "prefix": chunk.clone(), "prefix_weights": chunk[..., 0]}
+    step_inputs = {
+        "condition": condition,
+        "chunk": chunk,
+        "timestep": torch.zeros(1, dtype=torch.int64),
+        "coefficients": torch.ones(len(DdimCoefficients._fields)),
+        "prefix": chunk.clone(),
+        "prefix_weights": chunk[..., 0].clone(),
+    }
     folder.mkdir(parents=True, exist_ok=True)
     paths = {name: folder / f"{name}.onnx" for name in ("planner", "bridge", "sampler")}
     _export(
@@ -51,7 +59,7 @@ def export_graphs(policy: St4vlaPolicy, head_ids: Sequence[int], view_count: int
     plan_length = torch.export.Dim("L", min=2, max=32_768)
     dynamic = {"views": None, "plan_keys": {1: plan_length}, "plan_values": {1: plan_length}}
     _export(BridgeGraph(policy), plan_inputs, ["condition"], paths["bridge"], dynamic)
-    _export(SamplerGraph(policy), sample_inputs, ["actions"], paths["sampler"], None)
+    _export(SamplerGraph(policy), step_inputs, ["next_chunk"], paths["sampler"], None)
     return paths
 
 

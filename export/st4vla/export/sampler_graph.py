@@ -1,9 +1,13 @@
-"""System 1's second graph: a condition, noise and a frozen prefix to a chunk of actions."""
+"""System 1's second graph: one denoising step, which the runtime runs as often as it samples with.
+
+What is the same in all steps is not in it: the condition comes embedded from the bridge's graph.
+"""
 
 import torch
 from torch import Tensor, nn
 
-from st4vla.training.model.diffusion import NUM_TRAIN_TIMESTEPS, ddim_sample
+from st4vla.contracts.ddim import NUM_TRAIN_TIMESTEPS, DdimCoefficients
+from st4vla.training.model.diffusion import ddim_step
 from st4vla.training.policy import St4vlaPolicy
 
 
@@ -17,7 +21,6 @@ class HoistedTransformer(nn.Module):  # type: ignore[misc]
         self.horizon = net.horizon
         with torch.no_grad():
             self.register_buffer("timesteps", net.t_embedder(torch.arange(NUM_TRAIN_TIMESTEPS)).clone())
-            self.register_buffer("uncondition", net.z_embedder(net.unconditional(1)).clone())
             self.register_buffer("positions", net.positional_embedding.detach().clone())
 
     def forward(self, x: Tensor, t: Tensor, embedded: Tensor) -> Tensor:
@@ -27,27 +30,49 @@ class HoistedTransformer(nn.Module):  # type: ignore[misc]
             tokens = block(tokens)
         return self.final_layer(tokens[:, -self.horizon :])
 
-    def unconditional(self, batch_size: int) -> Tensor:
-        """Return the embedded tokens [batch_size, Q, D] that stand for no condition."""
-        return self.uncondition.expand(batch_size, -1, -1)
-
 
 class SamplerGraph(nn.Module):  # type: ignore[misc]
-    """Map condition [1, Q, D], noise and prefix [1, T, A] and prefix_weights [1, T] to actions [1, T, A]."""
+    """Map a chunk [1, T, A] to the chunk of the next step.
+
+    Guidance and what is done with a prefix are the policy's own and part of the graph; timestep and coefficients are
+    inputs, so that the number of steps is chosen where it runs.
+    """
 
     def __init__(self, policy: St4vlaPolicy) -> None:
         super().__init__()
         self.sampler = policy.sampler
-        self.z_linear = policy.action_model.net.z_embedder.linear
+        net = policy.action_model.net
         self.transformer = HoistedTransformer(policy)
+        with torch.no_grad():
+            self.register_buffer("unconditional", net.z_embedder.linear(net.unconditional(1)).clone())
 
-    def forward(self, condition: Tensor, noise: Tensor, prefix: Tensor, prefix_weights: Tensor) -> Tensor:
-        """Return actions [1, T, A], normalised."""
-        return ddim_sample(
+    def forward(  # noqa: PLR0917 - inputs of the graph
+        self,
+        condition: Tensor,
+        chunk: Tensor,
+        timestep: Tensor,
+        coefficients: Tensor,
+        prefix: Tensor,
+        prefix_weights: Tensor,
+    ) -> Tensor:
+        """Return the next chunk [1, T, A], float32.
+
+        Args:
+            condition: Embedded condition tokens [1, Q, D], as the bridge's graph returns them.
+            chunk: Noise at first, then what the step before returned: [1, T, A].
+            timestep: int64 [1].
+            coefficients: Those of the step, float32 [5], in the order of `DdimCoefficients`.
+            prefix: Normalised actions to hold to, [1, T, A].
+            prefix_weights: How firmly, [1, T] in [0, 1].
+        """
+        if self.sampler.guidance_scale > 1:
+            condition = torch.cat([condition, self.unconditional])
+        return ddim_step(
             self.transformer,
-            self.z_linear(condition),
-            noise,
-            self.sampler.num_steps,
+            condition,
+            chunk,
+            timestep,
+            DdimCoefficients(*coefficients.unbind()),
             self.sampler.guidance_scale,
             prefix,
             prefix_weights,

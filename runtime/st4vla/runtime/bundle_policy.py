@@ -20,6 +20,7 @@ from st4vla.runtime.engines.engine import Engine
 from st4vla.runtime.golden import load_golden
 from st4vla.runtime.noise import seeded_noise
 from st4vla.runtime.policy import PlanTensors, PolicyInfo, Views
+from st4vla.runtime.sampler import Sampler
 
 
 class BundlePolicy:
@@ -57,6 +58,7 @@ class BundlePolicy:
             path = folder / engines.engines[name].file
             engine = backend.load(name, path, spec.inputs, spec.outputs, threads[name])
             self._engines[name] = self._cleanup.enter_context(engine)
+        self._sampler = Sampler(self._engines["sampler"], manifest.sampler.num_steps)
         shape = (1, manifest.action.horizon, manifest.action.dim)
         self._no_prefix = np.zeros(shape, np.float32)
         self._no_weights = np.zeros(shape[:2], np.float32)
@@ -94,7 +96,7 @@ class BundlePolicy:
             "prefix": self._no_prefix,
             "prefix_weights": self._no_weights,
         }
-        actions: npt.NDArray[np.float32] = self._engines["sampler"].run(feeds)["actions"][0]
+        actions: npt.NDArray[np.float32] = self._sampler.sample(feeds)[0]
         return actions
 
     def unnormalize(self, actions: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from st4vla.contracts.errors import FingerprintMismatchError, ManifestError, ParityError
@@ -19,9 +19,12 @@ from st4vla.contracts.manifests import (
     DeviceFingerprint,
     EngineEntry,
     EnginesManifest,
+    Parity,
 )
 from st4vla.runtime.engines.backend import Backend
-from st4vla.runtime.golden import load_golden, measure_parity
+from st4vla.runtime.engines.engine import Array
+from st4vla.runtime.golden import load_golden, load_golden_chunk, measure_parity
+from st4vla.runtime.sampler import Sampler
 
 #: Largest relative difference from the golden outputs by precision; the gate of fp32 is the one that export is held to.
 PARITY_BOUNDS = {"fp32": 1e-4}
@@ -59,13 +62,21 @@ def compile_bundle(
         ParityError: An engine's outputs differ too much from the golden ones.
     """
     with replaced_folder(target, ENGINES_MANIFEST, "engines") as work:
-        engines = {name: _compile_graph(bundle, backend, name, work, report) for name in GRAPH_NAMES}
+        known, golden = load_golden_chunk(bundle)
+        engines: dict[str, EngineEntry] = {}
+        for name in GRAPH_NAMES:
+            engines[name], outputs = _compile_graph(bundle, backend, name, work, known, report)
+            known |= outputs
+        actions = measure_parity({"actions": golden}, known)
+        _check_parity("the chunk of all engines", backend, actions)
+        report(f"actions: parity {actions.max_relative:.1e}")
         manifest = EnginesManifest(
             format_version=ENGINES_FORMAT,
             bundle_name=bundle.manifest.name,
             bundle_digest=bundle.digest,
             fingerprint=fingerprint,
             engines=engines,
+            actions=actions,
             files={path.name: file_entry(path) for path in sorted(work.iterdir())},
         )
         write_manifest(work / ENGINES_MANIFEST, manifest)
@@ -98,8 +109,17 @@ def open_engines(folder: Path, bundle: Bundle, fingerprint: DeviceFingerprint) -
 
 
 def _compile_graph(
-    bundle: Bundle, backend: Backend, name: str, work: Path, report: Callable[[str], None]
-) -> EngineEntry:
+    bundle: Bundle,
+    backend: Backend,
+    name: str,
+    work: Path,
+    known: Mapping[str, Array],
+    report: Callable[[str], None],
+) -> tuple[EngineEntry, dict[str, Array]]:
+    """Return a graph's entry, and its part in the golden chunk, of which `known` is what the graphs before it made.
+
+    One engine is loaded at a time: not every device could hold two of them beside a compiler.
+    """
     spec = bundle.manifest.graphs[name]
     compiled = work / f"{name}.engine"
     began = time.perf_counter()
@@ -108,18 +128,27 @@ def _compile_graph(
     inputs, golden = load_golden(bundle, name)
     with backend.load(name, compiled, spec.inputs, spec.outputs, threads=1) as engine:
         parity = measure_parity(golden, engine.run(inputs))
-        bound = PARITY_BOUNDS["fp32"]
-        if not parity.max_relative <= bound:
-            msg = (
-                f"engine {name!r} of {backend.name} differs from the golden outputs by {parity.max_relative:.2e} "
-                f"(relative), allowed is {bound:.0e}; no engines were written"
-            )
-            raise ParityError(msg)
+        _check_parity(f"engine {name!r}", backend, parity)
         times_ms = []
         for _ in range(TIMED_RUNS):
             start = time.perf_counter()
             engine.run(inputs)
             times_ms.append((time.perf_counter() - start) * 1e3)
+        outputs = (
+            {"actions": Sampler(engine, bundle.manifest.sampler.num_steps).sample(known)}
+            if name == "sampler"
+            else engine.run({tensor.name: known[tensor.name] for tensor in spec.inputs})
+        )
     latency_ms = statistics.median(times_ms)
     report(f"{name}: compiled in {compile_s:.2f} s, parity {parity.max_relative:.1e}, {latency_ms:.2f} ms")
-    return EngineEntry(compiled.name, "fp32", compile_s, parity, latency_ms)
+    return EngineEntry(compiled.name, "fp32", compile_s, parity, latency_ms), outputs
+
+
+def _check_parity(what: str, backend: Backend, parity: Parity) -> None:
+    bound = PARITY_BOUNDS["fp32"]
+    if not parity.max_relative <= bound:
+        msg = (
+            f"{what} of {backend.name} differs from the golden outputs by {parity.max_relative:.2e} (relative), "
+            f"allowed is {bound:.0e}; no engines were written"
+        )
+        raise ParityError(msg)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,8 @@ import numpy.typing as npt
 from st4vla.contracts.errors import ManifestError
 from st4vla.contracts.manifests import Bundle, GraphSpec, Parity
 from st4vla.runtime.engines.engine import Array
+
+CHUNK_INPUTS = ("views", "token_ids", "noise", "prefix", "prefix_weights")
 
 
 def load_golden(bundle: Bundle, graph: str) -> tuple[dict[str, Array], dict[str, Array]]:
@@ -21,21 +23,25 @@ def load_golden(bundle: Bundle, graph: str) -> tuple[dict[str, Array], dict[str,
     Raises:
         ManifestError: One of them is missing.
     """
-    path: Path = bundle.path(bundle.manifest.golden)
     spec: GraphSpec = bundle.manifest.graphs[graph]
-    with np.load(path, allow_pickle=False) as archive:
-        wanted = {
-            "input": [tensor.name for tensor in spec.inputs],
-            "output": [tensor.name for tensor in spec.outputs],
-        }
-        keys = [f"{graph}/{side}/{name}" for side, names in wanted.items() for name in names]
-        missing = [key for key in keys if key not in archive]
-        if missing:
-            msg = f"{path} lacks {', '.join(missing)}; export the bundle again"
-            raise ManifestError(msg)
-        inputs = {name: archive[f"{graph}/input/{name}"] for name in wanted["input"]}
-        outputs = {name: archive[f"{graph}/output/{name}"] for name in wanted["output"]}
-    return inputs, outputs
+    inputs, outputs = ([tensor.name for tensor in side] for side in (spec.inputs, spec.outputs))
+    keys = [*(f"{graph}/input/{name}" for name in inputs), *(f"{graph}/output/{name}" for name in outputs)]
+    arrays = _load(bundle, keys)
+    return dict(zip(inputs, arrays, strict=False)), dict(zip(outputs, arrays[len(inputs) :], strict=True))
+
+
+def load_golden_chunk(bundle: Bundle) -> tuple[dict[str, Array], Array]:
+    """Return what a whole policy is given, under ``policy/input/NAME``, and the actions that it answers with.
+
+    The inputs are `views`, `token_ids`, `noise`, `prefix` and `prefix_weights`; the actions float32 [1, T, A],
+    normalised.
+
+    Raises:
+        ManifestError: One of them is missing.
+    """
+    inputs = [f"policy/input/{name}" for name in CHUNK_INPUTS]
+    arrays = _load(bundle, [*inputs, "policy/output/actions"])
+    return dict(zip(CHUNK_INPUTS, arrays, strict=False)), arrays[-1]
 
 
 def measure_parity(golden: Mapping[str, Array], actual: Mapping[str, Array]) -> Parity:
@@ -49,6 +55,16 @@ def measure_parity(golden: Mapping[str, Array], actual: Mapping[str, Array]) -> 
         max_relative=max(parity.max_relative for parity in parities),
         cosine=min(parity.cosine for parity in parities),
     )
+
+
+def _load(bundle: Bundle, keys: Sequence[str]) -> list[Array]:
+    path: Path = bundle.path(bundle.manifest.golden)
+    with np.load(path, allow_pickle=False) as archive:
+        missing = [key for key in keys if key not in archive]
+        if missing:
+            msg = f"{path} lacks {', '.join(missing)}; export the bundle again"
+            raise ManifestError(msg)
+        return [archive[key] for key in keys]
 
 
 def _parity(golden: npt.NDArray[np.generic], actual: npt.NDArray[np.generic]) -> Parity:

@@ -11,36 +11,12 @@ from st4vla.training.model.diffusion import (
     diffusion_loss,
     min_snr_weights,
     q_sample,
-    sampling_timesteps,
-    squared_cosine_betas,
 )
 from st4vla.training.model.diffusion_transformer import DiffusionTransformer
 from st4vla.training.model.querying_transformer import QueryingTransformer
 
 Golden = dict[str, Tensor]
 RelativeError = Callable[[Tensor, Tensor], float]
-
-
-def test_the_schedule_is_that_of_the_reference(golden: Golden, relative_error: RelativeError) -> None:
-    assert squared_cosine_betas().dtype == alphas_cumprod().dtype == torch.float64
-    assert relative_error(squared_cosine_betas(), golden["sched/betas"]) < 1e-14
-    assert relative_error(alphas_cumprod(), golden["sched/alphas_cumprod"]) < 1e-14
-
-
-@pytest.mark.parametrize("num_steps", [*range(1, 11), 12, 20])
-def test_timestep_subsets_are_those_of_the_reference(
-    golden: Golden, relative_error: RelativeError, num_steps: int
-) -> None:
-    steps = sampling_timesteps(num_steps)
-    assert list(steps) == golden[f"sched/ddim{num_steps}_map"].tolist()
-    reference = golden[f"sched/ddim{num_steps}_alphas_cumprod"]
-    assert relative_error(alphas_cumprod()[list(steps)], reference) < 1e-14
-
-
-def test_a_step_count_without_a_whole_stride_is_refused_with_those_that_have_one() -> None:
-    with pytest.raises(ValueError, match="no whole stride gives 11 steps of 100") as refusal:
-        sampling_timesteps(11)
-    assert str(refusal.value).endswith("1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 15, 17, 20, 25, 34, 50, 100")
 
 
 @pytest.mark.parametrize("num_steps", [5, 10])

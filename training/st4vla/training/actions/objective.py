@@ -8,13 +8,14 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from st4vla.contracts.ddim import NUM_TRAIN_TIMESTEPS
 from st4vla.contracts.prompts import PromptSpec
 from st4vla.training.actions.batches import ActionBatch, collate
 from st4vla.training.actions.demonstrations import Demonstrations
 from st4vla.training.loop.order import MixtureOrder
 from st4vla.training.loop.processes import Processes
 from st4vla.training.loop.trainer import Objective, step_seed
-from st4vla.training.model.diffusion import NUM_TRAIN_TIMESTEPS, diffusion_errors, min_snr_weights
+from st4vla.training.model.diffusion import diffusion_errors, min_snr_weights
 from st4vla.training.model.planner import special_token_id
 from st4vla.training.policy import St4vlaPolicy
 

@@ -16,11 +16,12 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from st4vla.contracts.ddim import NUM_TRAIN_TIMESTEPS
 from st4vla.contracts.model_config import VisionConfig
 from st4vla.training.actions.batches import ActionBatch
 from st4vla.training.grounding.batches import GroundingBatch
 from st4vla.training.loop.trainer import step_seed
-from st4vla.training.model.diffusion import NUM_TRAIN_TIMESTEPS, diffusion_loss
+from st4vla.training.model.diffusion import diffusion_loss
 from st4vla.training.model.planner import normalize_views, patchify
 from st4vla.training.policy import IMAGENET_MEAN, IMAGENET_STD, St4vlaPolicy
 

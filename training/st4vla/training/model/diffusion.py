@@ -1,73 +1,22 @@
-"""Noise action chunks for training and sample them with DDIM.
+"""Noise action chunks for training and sample them with DDIM; see `st4vla.contracts.ddim` for schedule and steps."""
 
-The schedule is the squared cosine of Nichol and Dhariwal, "Improved Denoising Diffusion Probabilistic Models" (2021),
-over 100 timesteps; the sampler is that of Song et al., "Denoising Diffusion Implicit Models" (2021), with eta 0.
-"""
-
-import math
-import operator
-from functools import cache
-from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor
 
-NUM_TRAIN_TIMESTEPS = 100
-MAX_BETA = 0.999
-COSINE_OFFSET = 0.008
+from st4vla.contracts import ddim
+from st4vla.contracts.ddim import DdimCoefficients
 
 
-@cache
-def _betas(num_timesteps: int) -> tuple[float, ...]:
-    # Plain floats, not a tensor's: an exporter that traces the sampler would take those for unknowns.
-    def alpha_bar(fraction: float) -> float:
-        return math.cos((fraction + COSINE_OFFSET) / (1 + COSINE_OFFSET) * math.pi / 2) ** 2
-
-    return tuple(
-        min(1 - alpha_bar((i + 1) / num_timesteps) / alpha_bar(i / num_timesteps), MAX_BETA)
-        for i in range(num_timesteps)
-    )
+def squared_cosine_betas() -> Tensor:
+    """Return beta [NUM_TRAIN_TIMESTEPS], float64, in (0, MAX_BETA]."""
+    return torch.tensor(ddim.betas(), dtype=torch.float64)
 
 
-@cache
-def _alphas_cumprod(num_timesteps: int) -> tuple[float, ...]:
-    return tuple(accumulate((1.0 - beta for beta in _betas(num_timesteps)), operator.mul))
-
-
-def squared_cosine_betas(num_timesteps: int = NUM_TRAIN_TIMESTEPS) -> Tensor:
-    """Return beta [num_timesteps], float64, in (0, MAX_BETA]."""
-    return torch.tensor(_betas(num_timesteps), dtype=torch.float64)
-
-
-def alphas_cumprod(num_timesteps: int = NUM_TRAIN_TIMESTEPS) -> Tensor:
-    """Return alpha bar [num_timesteps], float64: the share of signal left in the variance at each timestep."""
-    return torch.tensor(_alphas_cumprod(num_timesteps), dtype=torch.float64)
-
-
-@cache
-def _subsets(num_timesteps: int) -> dict[int, tuple[int, ...]]:
-    subsets: dict[int, tuple[int, ...]] = {}
-    for stride in range(1, num_timesteps):
-        steps = tuple(range(0, num_timesteps, stride))
-        subsets.setdefault(len(steps), steps)
-    return subsets | {1: (num_timesteps // 2,)}
-
-
-def sampling_timesteps(num_steps: int, num_timesteps: int = NUM_TRAIN_TIMESTEPS) -> tuple[int, ...]:
-    """Return the timesteps that a sampler of `num_steps` visits, ascending.
-
-    They start at 0 and are spaced by the smallest whole stride that gives exactly `num_steps` of them, which not every
-    number has. A single step takes the middle timestep.
-
-    Raises:
-        ValueError: No whole stride gives that number of steps; the message lists those that have one.
-    """
-    subsets = _subsets(num_timesteps)
-    if num_steps not in subsets:
-        valid = ", ".join(str(count) for count in sorted(subsets))
-        raise ValueError(f"no whole stride gives {num_steps} steps of {num_timesteps}; choose one of {valid}")
-    return subsets[num_steps]
+def alphas_cumprod() -> Tensor:
+    """Return alpha bar [NUM_TRAIN_TIMESTEPS], float64: the share of signal left in the variance at each timestep."""
+    return torch.tensor(ddim.alphas_cumprod(), dtype=torch.float64)
 
 
 def q_sample(x_start: Tensor, t: Tensor, noise: Tensor) -> Tensor:
@@ -155,7 +104,7 @@ def ddim_sample(  # noqa: PLR0917 - the order of the sampler's inputs in every r
         model: A `DiffusionTransformer`: called as (x, t, condition), with a method `unconditional(batch_size)`.
         condition: Condition tokens [B, Q, D].
         noise: Standard normal, [B, T, A].
-        num_steps: Number of steps; see `sampling_timesteps`.
+        num_steps: Number of steps; see `ddim_steps`.
         guidance_scale: Above 1, the noise is u + guidance_scale (c - u) from a batch twice the size, of conditional c
             and unconditional u; otherwise c alone.
         prefix: Actions [B, T, A] to hold to, normalised and finite, even where their weight is zero.
@@ -168,35 +117,54 @@ def ddim_sample(  # noqa: PLR0917 - the order of the sampler's inputs in every r
     """
     if (prefix is None) != (prefix_weights is None):
         raise ValueError("prefix and prefix_weights go together; pass both or neither")
-    steps = sampling_timesteps(num_steps)
-    table = _alphas_cumprod(NUM_TRAIN_TIMESTEPS)
     batch_size = noise.shape[0]
-    guided = guidance_scale > 1
-    if guided:
+    if guidance_scale > 1:
         condition = torch.cat([condition, model.unconditional(batch_size).to(condition.dtype)])
     x = noise
-    for index in reversed(range(num_steps)):
-        if clean_prefix and prefix is not None and prefix_weights is not None:
-            x = torch.where(prefix_weights[..., None] >= 1, prefix.to(x.dtype), x)
-        model_input = torch.cat([x, x]) if guided else x
-        t = torch.full((model_input.shape[0],), steps[index], dtype=torch.int64, device=x.device)
-        eps = model(model_input, t, condition)
-        if guided:
-            conditional, unconditional = eps.chunk(2)
-            eps = unconditional + guidance_scale * (conditional - unconditional)
-        alpha_bar = table[steps[index]]
-        previous_alpha_bar = table[steps[index - 1]] if index else 1.0
-        x0 = math.sqrt(1 / alpha_bar) * x - math.sqrt(1 / alpha_bar - 1) * eps
-        if prefix is not None and prefix_weights is not None:
-            x0, eps = _pull_to_prefix(x0, eps, prefix, prefix_weights.to(x0.dtype)[..., None], alpha_bar)
-        x = math.sqrt(previous_alpha_bar) * x0 + math.sqrt(1 - previous_alpha_bar) * eps
+    for step in ddim.ddim_steps(num_steps):
+        t = torch.full((condition.shape[0],), step.timestep, dtype=torch.int64, device=x.device)
+        x = ddim_step(
+            model, condition, x, t, step.coefficients, guidance_scale, prefix, prefix_weights, clean_prefix=clean_prefix
+        )
     return x
 
 
-def _pull_to_prefix(
-    x0: Tensor, eps: Tensor, prefix: Tensor, weights: Tensor, alpha_bar: float
-) -> tuple[Tensor, Tensor]:
-    difference = weights * (prefix - x0)
-    eps = eps - math.sqrt(alpha_bar) / math.sqrt(1 - alpha_bar) * difference
-    # lerp and not x0 + difference: it is exact at both ends.
-    return torch.lerp(x0, prefix.to(x0.dtype), weights), eps
+def ddim_step(  # noqa: PLR0917 - as above
+    model: Any,
+    condition: Tensor,
+    x: Tensor,
+    t: Tensor,
+    coefficients: DdimCoefficients,
+    guidance_scale: float,
+    prefix: Tensor | None = None,
+    prefix_weights: Tensor | None = None,
+    *,
+    clean_prefix: bool = False,
+) -> Tensor:
+    """Return the chunk [B, T, A] that a sampler goes on from after one step; see `ddim_sample`.
+
+    Args:
+        model: Called as (x, t, condition).
+        condition: [B, Q, D]; with guidance [2 B, Q, D], the unconditional ones last.
+        x: The chunk of this step, [B, T, A].
+        t: Timestep of each condition.
+        coefficients: Of this step; numbers, or scalar tensors.
+        guidance_scale: As in `ddim_sample`, as are the arguments that follow.
+        prefix: [B, T, A].
+        prefix_weights: [B, T]; given if and only if `prefix` is.
+        clean_prefix: Show the network committed actions without noise.
+    """
+    if clean_prefix and prefix is not None and prefix_weights is not None:
+        x = torch.where(prefix_weights[..., None] >= 1, prefix.to(x.dtype), x)
+    if guidance_scale > 1:
+        conditional, unconditional = model(torch.cat([x, x]), t, condition).chunk(2)
+        eps = unconditional + guidance_scale * (conditional - unconditional)
+    else:
+        eps = model(x, t, condition)
+    x0 = coefficients.signal * x - coefficients.noise * eps
+    if prefix is not None and prefix_weights is not None:
+        weights = prefix_weights.to(x0.dtype)[..., None]
+        eps = eps - coefficients.pull * (weights * (prefix - x0))
+        # lerp and not x0 + w (prefix - x0): it is exact at both ends.
+        x0 = torch.lerp(x0, prefix.to(x0.dtype), weights)
+    return coefficients.next_signal * x0 + coefficients.next_noise * eps
