@@ -50,7 +50,8 @@ class BridgeGraph(nn.Module):  # type: ignore[misc]
 
     def _encode(self, views: Tensor) -> Tensor:
         encoder = self.encoder
-        tokens = encoder.patch_embed(normalize_views(views, IMAGENET_MEAN, IMAGENET_STD))
+        # Bytes become numbers first: TensorRT moves no others about.
+        tokens = encoder.patch_embed(normalize_views(views.float(), IMAGENET_MEAN, IMAGENET_STD))
         tokens = torch.cat([encoder.cls_token.expand(tokens.shape[0], -1, -1), tokens], dim=1) + self.positions
         for block in encoder.blocks:
             tokens = block(tokens)

@@ -55,7 +55,8 @@ class VisionTower(nn.Module):  # type: ignore[misc]
     def forward(self, views: Tensor) -> Tensor:
         """Return [V, tokens_per_view, dim]."""
         grid = ViewGrid(self.patch_order, self.token_order, self.cos, self.sin)
-        return encode_views(self.visual, self.config, grid, views)
+        # Bytes become numbers first: TensorRT moves no others about.
+        return encode_views(self.visual, self.config, grid, views.float())
 
 
 class PlannerGraph(nn.Module):  # type: ignore[misc]
