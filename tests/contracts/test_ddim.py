@@ -1,5 +1,6 @@
 """Tests of the noise schedule against the reference implementation's."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def test_timestep_subsets_are_those_of_the_reference(golden: dict[str, Any], num
 def test_steps_go_from_noise_to_actions_and_each_begins_where_the_last_one_ended() -> None:
     steps = ddim_steps(10)
     assert [step.timestep for step in steps] == [90, 80, 70, 60, 50, 40, 30, 20, 10, 0]
-    for step, following in zip(steps, steps[1:], strict=False):
+    for step, following in pairwise(steps):
         assert step.coefficients.next_signal == pytest.approx(1 / following.coefficients.signal, rel=1e-14)
     assert (steps[-1].coefficients.next_signal, steps[-1].coefficients.next_noise) == (1.0, 0.0)
 

@@ -75,13 +75,13 @@ def test_onnx_runtime_equals_the_policy_for_prompts_of_any_length(
 ) -> None:
     given = feeds(checkpoint, instruction)
     known: dict[str, np.ndarray] = {name: value.numpy() for name, value in given.items()}
-    backend, graphs = OnnxRuntimeBackend(), rebuilt.manifest.graphs
+    backend = OnnxRuntimeBackend()
     policy, batched = checkpoint.policy, given | {"views": given["views"][None]}
     for name in ("planner", "bridge", "sampler"):
-        spec = graphs[name]
-        with backend.load(name, rebuilt.path(spec.file), spec.inputs, spec.outputs, threads=1) as engine:
+        tensors = rebuilt.tensors(name)
+        with backend.load(rebuilt.path(f"{name}.onnx"), tensors, threads=1) as engine:
             if name == "sampler":
                 actions = Sampler(engine, policy.sampler.num_steps).sample(known)
             else:
-                known |= engine.run({tensor.name: known[tensor.name] for tensor in spec.inputs})
+                known |= engine.run({tensor.name: known[tensor.name] for tensor in tensors.inputs})
     assert relative(actions, policy.act(**batched)) < RUN

@@ -15,7 +15,7 @@ from st4vla.contracts.manifests import BUNDLE_FORMAT, BUNDLE_MANIFEST, Bundle, B
 from st4vla.contracts.messages import ActionRepresentation
 from st4vla.contracts.model_config import SamplerConfig
 from st4vla.contracts.prompts import PromptSpec
-from st4vla.contracts.tensor_spec import TensorSpec
+from st4vla.contracts.tensor_spec import SizeRange, TensorSpec
 
 TYPES = {"uint8": TensorProto.UINT8, "int64": TensorProto.INT64, "float32": TensorProto.FLOAT}
 VIEWS = TensorSpec("views", "uint8", (2, 28, 28, 3))
@@ -138,6 +138,7 @@ def bundle(tmp_path: Path) -> Bundle:
         prompt=PromptSpec("none", view_count=2, tokens_per_view=1, max_tokens=200),
         sampler=SamplerConfig(),
         graphs={name: GraphSpec(f"{name}.onnx", inputs, outputs) for name, (inputs, outputs, _) in GRAPHS.items()},
+        sizes={"L": SizeRange(1, 3, 200)},
         tokenizer="tokenizer.json",
         golden="golden.npz",
         files={path.name: file_entry(path) for path in sorted(folder.iterdir())},

@@ -12,7 +12,7 @@ from st4vla.contracts.files import FileEntry, read_manifest, verify_files
 from st4vla.contracts.messages import MAX_BUNDLE_NAME_BYTES
 from st4vla.contracts.model_config import ModelConfig, SamplerConfig
 from st4vla.contracts.prompts import PromptSpec
-from st4vla.contracts.tensor_spec import TensorSpec
+from st4vla.contracts.tensor_spec import GraphTensors, SizeRange, TensorSpec
 
 CHECKPOINT_FORMAT = 1
 BUNDLE_FORMAT = 1
@@ -79,9 +79,10 @@ class BundleManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         action: What its actions are.
         statistics: Ranges of its actions.
         prompt: How it is spoken to.
-        sampler: How chunks are drawn. Guidance and the clean prefix are baked into the sampler's graph, which is one step;
-            the number of steps is not.
+        sampler: How chunks are drawn. Guidance and the clean prefix are baked into the sampler's graph, which is one
+            step; the number of steps is not.
         graphs: `planner`, `bridge` and `sampler`.
+        sizes: What each dynamic dimension of theirs may be.
         tokenizer: File of the tokenizer.
         golden: File of the golden inputs and outputs.
         files: Every file but the manifest.
@@ -97,6 +98,7 @@ class BundleManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prompt: PromptSpec
     sampler: SamplerConfig
     graphs: dict[str, GraphSpec]
+    sizes: dict[str, SizeRange]
     tokenizer: str
     golden: str
     files: dict[str, FileEntry]
@@ -113,6 +115,11 @@ class BundleManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         unknown = [name for name in named if name not in self.files]
         if unknown:
             msg = f"files named but not listed with a digest: {', '.join(unknown)}"
+            raise ValueError(msg)
+        tensors = [tensor for graph in self.graphs.values() for tensor in (*graph.inputs, *graph.outputs)]
+        dynamic = {size for tensor in tensors for size in tensor.shape if isinstance(size, str)}
+        if dynamic != set(self.sizes):
+            msg = f"sizes are given for {sorted(self.sizes)}, but the graphs' dynamic dimensions are {sorted(dynamic)}"
             raise ValueError(msg)
         if len(self.views) != self.prompt.view_count:
             msg = f"{len(self.views)} views, but a prompt for {self.prompt.view_count}"
@@ -197,6 +204,11 @@ class Bundle:
         self.manifest = read_manifest(path, BundleManifest, BUNDLE_FORMAT)
         self.digest = hashlib.sha256(path.read_bytes()).hexdigest()
         verify_files(folder, self.manifest.files)
+
+    def tensors(self, graph: str) -> GraphTensors:
+        """Return what goes into a graph and what comes out."""
+        spec = self.manifest.graphs[graph]
+        return GraphTensors(graph, spec.inputs, spec.outputs, self.manifest.sizes)
 
     def path(self, name: str) -> Path:
         """Return the path of one of its files."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import msgspec
 import numpy as np
@@ -38,6 +39,43 @@ class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __str__(self) -> str:
         """Return for example ``views: uint8[2, 224, 224, 3]``."""
         return f"{self.name}: {self.dtype}[{', '.join(map(str, self.shape))}]"
+
+
+class SizeRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The sizes that a dynamic dimension may have, and the one that engines are tuned for.
+
+    Attributes:
+        smallest: At least 1.
+        typical: Between the two.
+        largest: What buffers are made for.
+    """
+
+    smallest: int
+    typical: int
+    largest: int
+
+    def __post_init__(self) -> None:
+        """Refuse an order that no engine can be built for."""
+        if not 1 <= self.smallest <= self.typical <= self.largest:
+            msg = f"sizes must ascend from 1: smallest {self.smallest}, typical {self.typical}, largest {self.largest}"
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True)
+class GraphTensors:
+    """What goes into a graph and what comes out.
+
+    Attributes:
+        name: The graph's name.
+        inputs: Its inputs.
+        outputs: Its outputs.
+        sizes: What its dynamic dimensions may be.
+    """
+
+    name: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    sizes: Mapping[str, SizeRange]
 
 
 def check_feeds(

@@ -16,8 +16,8 @@ from st4vla.contracts.files import file_entry, write_manifest
 from st4vla.contracts.folders import replaced_folder
 from st4vla.contracts.manifests import BUNDLE_FORMAT, BUNDLE_MANIFEST, BundleManifest, GraphSpec
 from st4vla.contracts.messages import MAX_BUNDLE_NAME_BYTES
-from st4vla.contracts.tensor_spec import TensorSpec
-from st4vla.export.onnx_export import export_graphs
+from st4vla.contracts.tensor_spec import SizeRange, TensorSpec
+from st4vla.export.onnx_export import MIN_TAIL, export_graphs
 from st4vla.export.planner_graph import PlannerGraph
 from st4vla.training.checkpoint import Checkpoint
 from st4vla.training.model.diffusion import ddim_step
@@ -65,6 +65,7 @@ def export_bundle(checkpoint: Checkpoint, folder: Path, *, name: str, embodiment
             prompt=source.prompt,
             sampler=source.sampler,
             graphs={graph: graph_spec(path) for graph, path in paths.items()},
+            sizes={"L": _prompt_lengths(checkpoint, len(head_ids))},
             tokenizer=TOKENIZER,
             golden=GOLDEN,
             files={path.name: file_entry(path) for path in sorted(work.iterdir())},
@@ -126,6 +127,12 @@ def golden_numbers(checkpoint: Checkpoint, head_ids: list[int]) -> dict[str, Any
         for graph, arrays in graphs.items()
         for name, array in arrays.items()
     }
+
+
+def _prompt_lengths(checkpoint: Checkpoint, head: int) -> SizeRange:
+    prompt = checkpoint.manifest.prompt
+    typical = len(checkpoint.tokenizer.encode(prompt.render(GOLDEN_INSTRUCTION), add_special_tokens=False).ids)
+    return SizeRange(head + MIN_TAIL, typical, max(typical, prompt.max_tokens))
 
 
 def _step(policy: St4vlaPolicy, condition: Tensor, step: DdimStep, *chunk: Tensor) -> Tensor:

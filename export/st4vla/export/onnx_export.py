@@ -17,6 +17,8 @@ from st4vla.export.sampler_graph import SamplerGraph
 from st4vla.training.policy import St4vlaPolicy
 
 OPSET = 20
+#: Tokens that follow a prompt's head at least.
+MIN_TAIL = 2
 
 
 def export_graphs(policy: St4vlaPolicy, head_ids: Sequence[int], view_count: int, folder: Path) -> dict[str, Path]:
@@ -37,7 +39,7 @@ def export_graphs(policy: St4vlaPolicy, head_ids: Sequence[int], view_count: int
     plan = torch.zeros(bridge.num_layers, token_ids.shape[1], bridge.dim)
     chunk = torch.zeros(1, net.horizon, net.x_embedder.linear.in_features)
     condition = torch.zeros(1, bridge.num_queries, bridge.dim)
-    length = torch.export.Dim("L", min=len(head_ids) + 2, max=32_768)
+    length = torch.export.Dim("L", min=len(head_ids) + MIN_TAIL, max=32_768)
     plan_inputs = {"views": views, "plan_keys": plan, "plan_values": plan.clone()}
     step_inputs = {
         "condition": condition,

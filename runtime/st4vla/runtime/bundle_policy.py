@@ -54,9 +54,9 @@ class BundlePolicy:
         self._cleanup = ExitStack()
         threads = {"planner": system2_threads, "bridge": system1_threads, "sampler": system1_threads}
         self._engines: dict[str, Engine] = {}
-        for name, spec in manifest.graphs.items():
-            path = folder / engines.engines[name].file
-            engine = backend.load(name, path, spec.inputs, spec.outputs, threads[name])
+        for name in manifest.graphs:
+            path, urgent = folder / engines.engines[name].file, name != "planner"
+            engine = backend.load(path, bundle.tensors(name), threads=threads[name], urgent=urgent)
             self._engines[name] = self._cleanup.enter_context(engine)
         self._sampler = Sampler(self._engines["sampler"], manifest.sampler.num_steps)
         shape = (1, manifest.action.horizon, manifest.action.dim)

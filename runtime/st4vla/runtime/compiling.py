@@ -6,9 +6,16 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from st4vla.contracts.errors import FingerprintMismatchError, ManifestError, ParityError
+from st4vla.contracts.errors import (
+    FileAlteredError,
+    FileMissingError,
+    FingerprintMismatchError,
+    ManifestError,
+    ParityError,
+)
 from st4vla.contracts.files import file_entry, read_manifest, verify_files, write_manifest
 from st4vla.contracts.folders import replaced_folder
 from st4vla.contracts.manifests import (
@@ -21,8 +28,8 @@ from st4vla.contracts.manifests import (
     EnginesManifest,
     Parity,
 )
-from st4vla.runtime.engines.backend import Backend
-from st4vla.runtime.engines.engine import Array
+from st4vla.runtime.engines.backend import Backend, Progress, no_progress
+from st4vla.runtime.engines.engine import Array, Engine
 from st4vla.runtime.golden import load_golden, load_golden_chunk, measure_parity
 from st4vla.runtime.sampler import Sampler
 
@@ -33,8 +40,11 @@ TIMED_RUNS = 5
 
 def default_engines_folder(bundle: Bundle) -> Path:
     """Return where a bundle's engines are kept unless the user says otherwise."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "st4vla" / "engines" / f"{bundle.manifest.name}-{bundle.digest[:16]}"
+    return _cache() / "engines" / f"{bundle.manifest.name}-{bundle.digest[:16]}"
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "st4vla"
 
 
 def compile_bundle(
@@ -43,32 +53,49 @@ def compile_bundle(
     fingerprint: DeviceFingerprint,
     target: Path,
     *,
+    again: bool = False,
     report: Callable[[str], None] = lambda _: None,
+    progress: Progress = no_progress,
 ) -> EnginesManifest:
     """Compile all graphs, hold them against the golden outputs, and put them in place at once.
 
-    A build that fails or is killed leaves what was there before.
+    A build that fails or is killed leaves what was there before. Engines of this bundle that this device has compiled
+    already are not compiled again.
 
     Args:
         bundle: A verified bundle.
         backend: The engine library.
         fingerprint: This device, as that back end sees it.
         target: Folder for the engines; it is replaced if it holds engines, refused if it holds anything else.
+        again: Compile even so.
         report: Called with one line per graph.
+        progress: Called while a graph is compiled.
 
     Raises:
         UsageError: `target` is somebody else's folder.
         EngineError: The back end refused a graph.
         ParityError: An engine's outputs differ too much from the golden ones.
     """
+    if not again:
+        with suppress(ManifestError, FileMissingError, FileAlteredError, FingerprintMismatchError):
+            return open_engines(target, bundle, fingerprint)
     with replaced_folder(target, ENGINES_MANIFEST, "engines") as work:
         known, golden = load_golden_chunk(bundle)
         engines: dict[str, EngineEntry] = {}
         for name in GRAPH_NAMES:
-            engines[name], outputs = _compile_graph(bundle, backend, name, work, known, report)
-            known |= outputs
+            tensors, graph, compiled = bundle.tensors(name), bundle.manifest.graphs[name], work / f"{name}.engine"
+            began = time.perf_counter()
+            backend.compile(bundle.path(graph.file), compiled, tensors, cache=_cache() / "timing", progress=progress)
+            compile_s = time.perf_counter() - began
+            # One at a time: not every device could hold two engines beside a compiler.
+            with backend.load(compiled, tensors, threads=1) as engine:
+                parity, latency_ms = _measure(bundle, engine)
+                known |= _answer(bundle, engine, known)
+            _check_parity(f"engine {name!r} of {backend.name}", parity)
+            engines[name] = EngineEntry(compiled.name, "fp32", compile_s, parity, latency_ms)
+            report(f"{name}: compiled in {compile_s:.2f} s, parity {parity.max_relative:.1e}, {latency_ms:.2f} ms")
         actions = measure_parity({"actions": golden}, known)
-        _check_parity("the chunk of all engines", backend, actions)
+        _check_parity(f"the chunk of all engines of {backend.name}", actions)
         report(f"actions: parity {actions.max_relative:.1e}")
         manifest = EnginesManifest(
             format_version=ENGINES_FORMAT,
@@ -108,47 +135,30 @@ def open_engines(folder: Path, bundle: Bundle, fingerprint: DeviceFingerprint) -
     return manifest
 
 
-def _compile_graph(
-    bundle: Bundle,
-    backend: Backend,
-    name: str,
-    work: Path,
-    known: Mapping[str, Array],
-    report: Callable[[str], None],
-) -> tuple[EngineEntry, dict[str, Array]]:
-    """Return a graph's entry, and its part in the golden chunk, of which `known` is what the graphs before it made.
-
-    One engine is loaded at a time: not every device could hold two of them beside a compiler.
-    """
-    spec = bundle.manifest.graphs[name]
-    compiled = work / f"{name}.engine"
-    began = time.perf_counter()
-    backend.compile(bundle.path(spec.file), compiled)
-    compile_s = time.perf_counter() - began
-    inputs, golden = load_golden(bundle, name)
-    with backend.load(name, compiled, spec.inputs, spec.outputs, threads=1) as engine:
-        parity = measure_parity(golden, engine.run(inputs))
-        _check_parity(f"engine {name!r}", backend, parity)
-        times_ms = []
-        for _ in range(TIMED_RUNS):
-            start = time.perf_counter()
-            engine.run(inputs)
-            times_ms.append((time.perf_counter() - start) * 1e3)
-        outputs = (
-            {"actions": Sampler(engine, bundle.manifest.sampler.num_steps).sample(known)}
-            if name == "sampler"
-            else engine.run({tensor.name: known[tensor.name] for tensor in spec.inputs})
-        )
-    latency_ms = statistics.median(times_ms)
-    report(f"{name}: compiled in {compile_s:.2f} s, parity {parity.max_relative:.1e}, {latency_ms:.2f} ms")
-    return EngineEntry(compiled.name, "fp32", compile_s, parity, latency_ms), outputs
+def _measure(bundle: Bundle, engine: Engine) -> tuple[Parity, float]:
+    """Return how an engine answers its golden inputs, and in how many milliseconds."""
+    inputs, golden = load_golden(bundle, engine.name)
+    parity = measure_parity(golden, engine.run(inputs))
+    times_ms = []
+    for _ in range(TIMED_RUNS):
+        start = time.perf_counter()
+        engine.run(inputs)
+        times_ms.append((time.perf_counter() - start) * 1e3)
+    return parity, statistics.median(times_ms)
 
 
-def _check_parity(what: str, backend: Backend, parity: Parity) -> None:
+def _answer(bundle: Bundle, engine: Engine, known: Mapping[str, Array]) -> dict[str, Array]:
+    """Return an engine's part in the golden chunk, from what the engines before it made of the golden inputs."""
+    if engine.name == "sampler":
+        return {"actions": Sampler(engine, bundle.manifest.sampler.num_steps).sample(known)}
+    return engine.run({spec.name: known[spec.name] for spec in engine.inputs})
+
+
+def _check_parity(what: str, parity: Parity) -> None:
     bound = PARITY_BOUNDS["fp32"]
     if not parity.max_relative <= bound:
         msg = (
-            f"{what} of {backend.name} differs from the golden outputs by {parity.max_relative:.2e} (relative), "
-            f"allowed is {bound:.0e}; no engines were written"
+            f"{what} differs from the golden outputs by {parity.max_relative:.2e} (relative), allowed is {bound:.0e}; "
+            "no engines were written"
         )
         raise ParityError(msg)

@@ -23,7 +23,7 @@ class Sampler:
 
     def __init__(self, engine: Engine, num_steps: int) -> None:
         self._engine = engine
-        self._steps = [
+        self._steps: list[dict[str, Array]] = [
             {
                 "timestep": np.array([step.timestep], np.int64),
                 "coefficients": np.array(step.coefficients, np.float32),
@@ -41,8 +41,5 @@ class Sampler:
         Raises:
             EngineError: The engine failed.
         """
-        fixed = {name: feeds[name] for name in ("condition", "prefix", "prefix_weights")}
-        chunk = feeds["noise"]
-        for step in self._steps:
-            chunk = self._engine.run({"chunk": chunk, **step, **fixed})["next_chunk"]
-        return chunk
+        given = {name: feeds[name] for name in ("condition", "prefix", "prefix_weights")} | {"chunk": feeds["noise"]}
+        return self._engine.iterate(given, self._steps, {"next_chunk": "chunk"})["next_chunk"]

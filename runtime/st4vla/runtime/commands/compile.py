@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,24 +14,42 @@ from st4vla.runtime.compiling import compile_bundle, default_engines_folder
 from st4vla.runtime.device import this_device
 from st4vla.runtime.engines.catalogue import choose_backend
 
+#: Back to the beginning of a line on a terminal, which is then empty.
+_CLEAR = "\r\033[K"
+
 
 def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path, help="folder of a bundle")
     parser.add_argument("--out", type=Path, help="folder for the engines (default: in the user's cache)")
     parser.add_argument("--backend", help="engine library (default: the best one that works here)")
+    parser.add_argument("--again", action="store_true", help="compile even if nothing has changed since the last time")
 
 
 def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     backend = choose_backend(options.backend)
     bundle = Bundle(options.bundle)
     target = options.out or default_engines_folder(bundle)
-    manifest = compile_bundle(bundle, backend, this_device().fingerprint(backend), target, report=print)
+    said: list[str] = []
+
+    def report(line: str) -> None:
+        said.append(line)
+        print(f"{_CLEAR if sys.stderr.isatty() else ''}{line}")
+
+    fingerprint = this_device().fingerprint(backend)
+    manifest = compile_bundle(bundle, backend, fingerprint, target, again=options.again, report=report, progress=_show)
+    if not said:
+        print("nothing has changed since these engines were compiled; --again compiles them anyway")
     return {
         "engines": str(target),
         "backend": backend.name,
         "parity": {name: entry.parity.max_relative for name, entry in manifest.engines.items()},
         "latency_ms": {name: round(entry.latency_ms, 3) for name, entry in manifest.engines.items()},
     }
+
+
+def _show(phase: str, done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        print(f"{_CLEAR}{phase}: {done} of {total}", end="", file=sys.stderr, flush=True)
 
 
 COMMAND = Command("Compile a bundle into engines for this machine and check them.", _configure, _run)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from st4vla.contracts.tensor_spec import TensorSpec
+from st4vla.contracts.tensor_spec import GraphTensors
 from st4vla.runtime.engines.engine import Engine
+
+#: Called with a phase of a build, how many of its steps are done, and of how many.
+Progress = Callable[[str, int, int], None]
+
+
+def no_progress(phase: str, done: int, total: int) -> None:
+    """Say nothing of a build."""
+    del phase, done, total
 
 
 @dataclass(frozen=True)
@@ -36,25 +45,31 @@ class Backend(Protocol):
         """Say whether it can be used here, by trying, never by a compile-time list."""
         ...
 
-    def compile(self, graph: Path, target: Path) -> None:
+    def compile(
+        self, graph: Path, target: Path, tensors: GraphTensors, *, cache: Path, progress: Progress = no_progress
+    ) -> None:
         """Compile an ONNX file for this device into `target`.
+
+        Args:
+            graph: The ONNX file; weights beside it are found.
+            target: Where to.
+            tensors: What goes in and comes out.
+            cache: Folder of this device, in which the library may keep what it measured from one build to the next.
+            progress: Called while it compiles.
 
         Raises:
             EngineError: The library refused the graph.
         """
         ...
 
-    def load(
-        self, name: str, path: Path, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...], threads: int
-    ) -> Engine:
+    def load(self, path: Path, tensors: GraphTensors, *, threads: int = 0, urgent: bool = False) -> Engine:
         """Load what `compile` made.
 
         Args:
-            name: The graph's name.
             path: The compiled file.
-            inputs: What the bundle says it takes.
-            outputs: What the bundle says it returns.
+            tensors: What the bundle says goes in and comes out.
             threads: CPU threads it may use; 0 for the library's choice.
+            urgent: Whether its work on a GPU goes before that of other engines.
 
         Raises:
             EngineError: The file cannot be loaded, or its tensors are not the bundle's.

@@ -5,8 +5,13 @@ from __future__ import annotations
 from st4vla.contracts.errors import BackendUnavailableError, UsageError
 from st4vla.runtime.engines.backend import Backend
 from st4vla.runtime.engines.onnx_runtime import OnnxRuntimeBackend
+from st4vla.runtime.engines.tensorrt_backend import TensorRtBackend
 
-BACKENDS: tuple[Backend, ...] = (OnnxRuntimeBackend(),)
+BACKENDS: tuple[Backend, ...] = (
+    TensorRtBackend("tensorrt", "comes with JetPack; elsewhere: pip install tensorrt"),
+    TensorRtBackend("tensorrt_rtx", "pip install 'st4vla[rtx]'"),
+    OnnxRuntimeBackend(),
+)
 
 
 def choose_backend(name: str | None = None) -> Backend:

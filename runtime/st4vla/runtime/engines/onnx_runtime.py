@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from st4vla.contracts.errors import BackendUnavailableError, EngineError
-from st4vla.contracts.tensor_spec import TensorSpec
-from st4vla.runtime.engines.backend import Availability
+from st4vla.contracts.tensor_spec import GraphTensors
+from st4vla.runtime.engines.backend import Availability, Progress, no_progress
 from st4vla.runtime.engines.engine import Array, Engine
 
 CPU_PROVIDER = "CPUExecutionProvider"
@@ -17,12 +17,10 @@ CPU_PROVIDER = "CPUExecutionProvider"
 class OnnxRuntimeEngine(Engine):
     """A session on the CPU."""
 
-    def __init__(
-        self, name: str, session: Any, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
-    ) -> None:
-        super().__init__(name, inputs, outputs)
+    def __init__(self, tensors: GraphTensors, session: Any) -> None:
+        super().__init__(tensors)
         self._session = session
-        self._output_names = [spec.name for spec in outputs]
+        self._output_names = [spec.name for spec in tensors.outputs]
 
     def _run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         try:
@@ -50,36 +48,38 @@ class OnnxRuntimeBackend:
             return Availability(usable=False, reason=str(error), remedy="pip install 'st4vla[cpu]'")
         return Availability(usable=True, reason="runs on the CPU", version=str(library.__version__))
 
-    def compile(self, graph: Path, target: Path) -> None:
-        """Write the graph as ONNX Runtime optimised it for this processor.
+    def compile(
+        self, graph: Path, target: Path, tensors: GraphTensors, *, cache: Path, progress: Progress = no_progress
+    ) -> None:
+        """Write the graph as ONNX Runtime optimised it for this processor, which takes a moment and nothing to keep.
 
         Raises:
             EngineError: ONNX Runtime refused the graph.
         """
+        del tensors, cache, progress
         library = _library()
         options = _session_options(library, threads=1)
         options.graph_optimization_level = library.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.optimized_model_filepath = str(target)
         _session(library, graph, options)
 
-    def load(
-        self, name: str, path: Path, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...], threads: int
-    ) -> OnnxRuntimeEngine:
-        """Open a session on an optimised graph.
+    def load(self, path: Path, tensors: GraphTensors, *, threads: int = 0, urgent: bool = False) -> OnnxRuntimeEngine:
+        """Open a session on an optimised graph; on a CPU nothing is urgent.
 
         Raises:
             EngineError: It cannot be loaded, or its tensors have other names than the bundle's.
         """
+        del urgent
         library = _library()
         options = _session_options(library, threads)
         options.graph_optimization_level = library.GraphOptimizationLevel.ORT_DISABLE_ALL
         session = _session(library, path, options)
         found = [entry.name for entry in session.get_inputs()], [entry.name for entry in session.get_outputs()]
-        expected = [spec.name for spec in inputs], [spec.name for spec in outputs]
+        expected = [spec.name for spec in tensors.inputs], [spec.name for spec in tensors.outputs]
         if found != expected:
             msg = f"{path} takes {found[0]} and returns {found[1]}; the bundle says {expected[0]} and {expected[1]}"
             raise EngineError(msg)
-        return OnnxRuntimeEngine(name, session, inputs, outputs)
+        return OnnxRuntimeEngine(tensors, session)
 
 
 def _library() -> Any:
