@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from st4vla.export.patches import FoldedPatches
 from st4vla.export.planner_graph import fold, key_value_projections
-from st4vla.training.model.planner import normalize_views
 from st4vla.training.policy import IMAGENET_MEAN, IMAGENET_STD, St4vlaPolicy
 
 
@@ -23,6 +23,8 @@ class BridgeGraph(nn.Module):  # type: ignore[misc]
         inner = fold(qformer.proj.weight, qformer.proj.bias, policy.dino_pro)
         self.keys, self.values = key_value_projections(policy, inner)
         self.layers = qformer.layers
+        embedding = self.encoder.patch_embed.proj
+        self.patches = FoldedPatches(embedding.weight, embedding.bias, IMAGENET_MEAN, IMAGENET_STD)
         self.embed = policy.action_model.net.z_embedder.linear
         queries = qformer.query_tokens.detach()[None].clone()
         self.register_buffer("query_tokens", queries)
@@ -50,8 +52,7 @@ class BridgeGraph(nn.Module):  # type: ignore[misc]
 
     def _encode(self, views: Tensor) -> Tensor:
         encoder = self.encoder
-        # Bytes become numbers first: TensorRT moves no others about.
-        tokens = encoder.patch_embed(normalize_views(views.float(), IMAGENET_MEAN, IMAGENET_STD))
+        tokens = self.patches(views)
         tokens = torch.cat([encoder.cls_token.expand(tokens.shape[0], -1, -1), tokens], dim=1) + self.positions
         for block in encoder.blocks:
             tokens = block(tokens)

@@ -12,8 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from st4vla.training.model.vision import ViewGrid, encode_views, rotate, view_grid
+from st4vla.contracts.model_config import VisionConfig
+from st4vla.export.patches import FoldedPatches
+from st4vla.training.model.vision import IMAGE_MEAN, IMAGE_STD, ViewGrid, encode_patches, rotate, view_grid
 from st4vla.training.policy import St4vlaPolicy
+
+#: Added to what attention may not see; its exponential is zero in every precision, and it fits float16.
+MASKED = -3e4
 
 
 def fold(outer_weight: Tensor, outer_bias: Tensor, inner: nn.Linear) -> nn.Linear:
@@ -51,12 +56,22 @@ class VisionTower(nn.Module):  # type: ignore[misc]
         grid = view_grid(self.config, side, side, torch.device("cpu"))
         for field in fields(grid):
             self.register_buffer(field.name, getattr(grid, field.name))
+        # A still view fills both frames of the temporal patch.
+        weight = self.visual.patch_embed.proj.weight.sum(dim=2)
+        self.patches = FoldedPatches(weight, None, IMAGE_MEAN, IMAGE_STD)
+        self.register_buffer("rows_first", _rows_first(self.config, side)[grid.patch_order])
 
     def forward(self, views: Tensor) -> Tensor:
         """Return [V, tokens_per_view, dim]."""
         grid = ViewGrid(self.patch_order, self.token_order, self.cos, self.sin)
-        # Bytes become numbers first: TensorRT moves no others about.
-        return encode_views(self.visual, self.config, grid, views.float())
+        return encode_patches(self.visual, self.config, grid, self.patches(views)[:, self.rows_first])
+
+
+def _rows_first(config: VisionConfig, side: int) -> Tensor:
+    """Return, for each patch of a square view, token by token, where it lies row by row: int64 [P]."""
+    merge, count = config.merge_size, side // config.patch_size
+    places = torch.arange(count * count).reshape(count // merge, merge, count // merge, merge)
+    return places.transpose(1, 2).flatten()
 
 
 class PlannerGraph(nn.Module):  # type: ignore[misc]
@@ -94,7 +109,8 @@ class PlannerGraph(nn.Module):  # type: ignore[misc]
         x = self._join(self.embed(token_ids), self.visual(views))
         cos, sin = self._rotary(token_ids)
         steps = torch.arange(token_ids.shape[1], device=token_ids.device)
-        causal = steps[:, None] >= steps[None, :]
+        # Finite, and shared by all layers: a mask of truth values becomes nodes that guard against rows without any.
+        causal = (steps[:, None] < steps[None, :]).to(x.dtype) * MASKED
         states = [x]
         for layer in self.layers:
             x = x + self._attend(layer.self_attn, layer.input_layernorm(x), cos, sin, causal)

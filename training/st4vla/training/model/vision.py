@@ -104,14 +104,25 @@ def encode_views(visual: Any, config: VisionConfig, grid: ViewGrid, views: Tenso
     mean, std = (patches.new_tensor(each).repeat_interleave(config.patch_size**2) for each in (IMAGE_MEAN, IMAGE_STD))
     weight = visual.patch_embed.proj.weight
     pixels = ((patches * (1 / 255) - mean) / std).to(weight.dtype)
-    x = functional.linear(pixels, weight.sum(dim=2).flatten(1))
+    return encode_patches(visual, config, grid, functional.linear(pixels, weight.sum(dim=2).flatten(1)))
+
+
+def encode_patches(visual: Any, config: VisionConfig, grid: ViewGrid, x: Tensor) -> Tensor:
+    """Return the tokens of embedded patches, [V, tokens_per_view, dim of the language model].
+
+    Args:
+        visual: As in `encode_views`, as are the next two.
+        config: Its sizes.
+        grid: Of the views' size.
+        x: Patches [V, P, C] in the grid's order.
+    """
     for index, block in enumerate(visual.blocks):
         whole = index in config.full_attention_blocks
         window = x.shape[1] if whole else (config.window_size // config.patch_size) ** 2
         x = x + _attend(block.attn, block.norm1(x), grid, config.num_heads, window)
         x = x + block.mlp(block.norm2(x))
     tokens = visual.merger(x.flatten(0, 1))
-    return tokens.unflatten(0, (views.shape[0], -1))[:, grid.token_order]
+    return tokens.unflatten(0, (x.shape[0], -1))[:, grid.token_order]
 
 
 def _attend(attention: Any, x: Tensor, grid: ViewGrid, num_heads: int, window: int) -> Tensor:
