@@ -36,7 +36,7 @@ def test_a_fingerprint_names_what_differs() -> None:
 
 
 def test_an_unknown_back_end_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(UsageError, match="unknown back end 'tflite'; known are onnxruntime"):
+    with pytest.raises(UsageError, match="unknown back end 'tflite'; known are tensorrt, tensorrt_rtx, onnxruntime"):
         choose_backend("tflite")
 
 
@@ -45,4 +45,5 @@ def test_the_doctor_names_the_back_end_and_why(capsys: pytest.CaptureFixture[str
     out = capsys.readouterr().out
     assert "onnxruntime" in out
     assert "runs on the CPU" in out
+    assert "there is no NVIDIA driver on this machine" in out
     assert '"backend":"onnxruntime"' in out.splitlines()[-1]

@@ -42,7 +42,8 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     return {
         "engines": str(target),
         "backend": backend.name,
-        "parity": {name: entry.parity.max_relative for name, entry in manifest.engines.items()},
+        "parity": {name: entry.parity.max_relative for name, entry in manifest.engines.items()}
+        | {"actions": manifest.actions.max_relative},
         "latency_ms": {name: round(entry.latency_ms, 3) for name, entry in manifest.engines.items()},
     }
 

@@ -17,8 +17,6 @@ from st4vla.runtime.engines.catalogue import BACKENDS
 OPTIONAL = {
     "torch": ("training, export", "pip install 'st4vla[export]'"),
     "onnx": ("export", "pip install 'st4vla[export]'"),
-    "tensorrt": ("engines on a Jetson or GPU", "comes with JetPack; elsewhere: pip install 'st4vla[tensorrt]'"),
-    "tensorrt_rtx": ("checking graphs without a GPU", "pip install 'st4vla[rtx]'"),
     "mujoco": ("tabletop simulation", "pip install 'st4vla[sim]'"),
     "robosuite": ("the tabletop's arm and table", "pip install --no-deps robosuite==1.5.2"),
     "av": ("video files and V4L2 cameras", "pip install 'st4vla[video]'"),

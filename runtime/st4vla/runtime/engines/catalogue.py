@@ -8,7 +8,7 @@ from st4vla.runtime.engines.onnx_runtime import OnnxRuntimeBackend
 from st4vla.runtime.engines.tensorrt_backend import TensorRtBackend
 
 BACKENDS: tuple[Backend, ...] = (
-    TensorRtBackend("tensorrt", "comes with JetPack; elsewhere: pip install tensorrt"),
+    TensorRtBackend("tensorrt", "comes with JetPack; elsewhere: pip install 'st4vla[tensorrt]'"),
     TensorRtBackend("tensorrt_rtx", "pip install 'st4vla[rtx]'"),
     OnnxRuntimeBackend(),
 )

@@ -13,6 +13,9 @@ from st4vla.runtime.engines.cuda import Cuda, first_gpu
 from st4vla.runtime.engines.tensorrt_build import build_engine
 from st4vla.runtime.engines.tensorrt_engine import TensorRtEngine
 
+#: What importing the library may raise, its shared libraries included.
+_IMPORT_FAILURES = (ImportError, OSError, RuntimeError)
+
 
 class TensorRtBackend:
     """Compile and run on an NVIDIA GPU.
@@ -28,9 +31,9 @@ class TensorRtBackend:
     def availability(self) -> Availability:
         """Say whether the library imports, and whether there is a GPU to run on."""
         try:
-            library = self.library()
-        except BackendUnavailableError as error:
-            return Availability(usable=False, reason=str(error), remedy=self._remedy)
+            library = importlib.import_module(self.name)
+        except _IMPORT_FAILURES as error:
+            return Availability(usable=False, reason=f"cannot be imported: {error}", remedy=self._remedy)
         version = str(library.__version__)
         try:
             major, minor = first_gpu().compute_capability()
@@ -46,8 +49,8 @@ class TensorRtBackend:
         """
         try:
             return importlib.import_module(self.name)
-        except (ImportError, OSError, RuntimeError) as error:
-            msg = f"{self.name} cannot be imported ({error}); {self._remedy}"
+        except _IMPORT_FAILURES as error:
+            msg = f"{self.name} cannot be imported ({error}); to install it: {self._remedy}"
             raise BackendUnavailableError(msg) from error
 
     def compile(
