@@ -182,7 +182,8 @@ def _bytes(value: ValueInfoProto) -> int:
     tensor = value.type.tensor_type
     if not all(each.HasField("dim_value") for each in tensor.shape.dim):
         raise ManifestError(f"the graph does not say what shape {value.name!r} has; export the bundle again")
-    return math.ceil(math.prod(each.dim_value for each in tensor.shape.dim) * element_bytes(tensor.elem_type))
+    elements: int = math.prod(each.dim_value for each in tensor.shape.dim)
+    return math.ceil(elements * element_bytes(tensor.elem_type))
 
 
 def _size(expression: str, sizes: Mapping[str, SizeRange]) -> int:
