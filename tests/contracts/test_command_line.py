@@ -1,6 +1,9 @@
 import argparse
 import importlib.metadata
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -67,3 +70,12 @@ def test_an_unknown_command_is_answered_with_the_known_ones(
 def test_a_table_aligns_numbers_to_the_right() -> None:
     lines = table([("a", 1.0), ("bcd", 22.5)], ("name", "ms")).splitlines()
     assert lines == ["name     ms", "----  -----", "a      1.00", "bcd   22.50"]
+
+
+def test_output_that_nobody_reads_to_its_end_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    code = "import sys; from st4vla.contracts.command_line import main; sys.exit(main(['--help']))"
+    ended = subprocess.run([sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (1, b"")

@@ -39,7 +39,15 @@ class Command:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the process's exit status: 0, 1 for a refusal, 2 for wrong usage."""
-    argv = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _main(list(sys.argv[1:] if arguments is None else arguments))
+    except BrokenPipeError:
+        # Whoever read our output has seen enough, such as `head`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _main(argv: list[str]) -> int:
     available = {entry.name: entry for entry in importlib.metadata.entry_points(group=GROUP)}
     if not argv or argv[0] in {"-h", "--help"}:
         _print_overview(available)
@@ -61,9 +69,6 @@ def _run(command: Command, options: argparse.Namespace) -> int:
         result = dict(command.run(options))
     except St4vlaError as error:
         return _refuse(error, 2 if isinstance(error, UsageError) else 1)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except KeyboardInterrupt:
         return _refuse(St4vlaError("interrupted"), 130)
     result.setdefault("ok", True)
