@@ -71,10 +71,8 @@ def check_bundle(
         except EngineError as error:
             problems.append(f"{name}: {error}")
             continue
-        verdict.built[name] = time.perf_counter() - began, len(engine)
-        report(
-            f"{name}: compiled for {target.nearest} in {verdict.built[name][0]:.1f} s, {len(engine) / 2**20:.1f} MiB"
-        )
+        seconds, size = verdict.built[name] = time.perf_counter() - began, engine.nbytes
+        report(f"{name}: compiled for {target.nearest} in {seconds:.1f} s, {size / 2**20:.1f} MiB")
     return verdict
 
 

@@ -95,7 +95,7 @@ def test_the_tiny_bundle_compiles_for_the_gpu_nearest_to_orin(graph: str) -> Non
         compute_capability=NEAREST,
         progress=lambda *step: seen.append(step),
     )
-    assert len(plan) > 100_000
+    assert plan.nbytes > 100_000
     assert len(seen) > 10
 
 

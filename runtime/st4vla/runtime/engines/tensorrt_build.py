@@ -22,8 +22,8 @@ def build_engine(
     timing_cache: Path | None = None,
     compute_capability: str | None = None,
     progress: Progress = no_progress,
-) -> bytes:
-    """Return a serialised engine.
+) -> memoryview:
+    """Return a serialised engine, in the memory that the builder left it in: it may be most of what a device has.
 
     Args:
         library: `tensorrt` or `tensorrt_rtx`.
@@ -55,6 +55,8 @@ def build_engine(
         _aim(library, config, compute_capability)
     cache = None if timing_cache is None else _load_timing_cache(config, timing_cache)
     plan = builder.build_serialized_network(network, config)
+    # The parser holds the weights until here, and must not outlive the network.
+    del parser
     if plan is None:
         raise EngineError(f"{_name(library)} cannot build {graph}: {log.said()}")
     if cache is not None and timing_cache is not None:
@@ -64,7 +66,7 @@ def build_engine(
         except OSError as error:
             msg = f"{timing_cache} could not be written: {error}; free some disk, or set XDG_CACHE_HOME elsewhere"
             raise StorageError(msg) from error
-    return bytes(plan)
+    return memoryview(plan)
 
 
 def _profile(builder: Any, tensors: GraphTensors) -> Any:
