@@ -99,6 +99,27 @@ def test_the_tiny_bundle_compiles_for_the_gpu_nearest_to_orin(graph: str) -> Non
     assert len(seen) > 10
 
 
+def test_a_build_that_is_interrupted_ends_soon_and_as_an_interruption() -> None:
+    bundle = Bundle(TINY)
+    seen: list[str] = []
+
+    def interrupt(phase: str, done: int, total: int) -> None:
+        del done, total
+        seen.append(phase)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_engine(
+            tensorrt_rtx,
+            bundle.path("sampler.onnx"),
+            bundle.tensors("sampler"),
+            compute_capability=NEAREST,
+            progress=interrupt,
+        )
+    assert len(seen) == 3
+
+
 def test_a_graph_of_mixed_types_is_refused_with_what_the_compiler_says(tmp_path: Path) -> None:
     values = [
         helper.make_tensor_value_info(name, kind, (2, 2))

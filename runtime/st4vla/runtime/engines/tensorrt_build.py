@@ -48,7 +48,7 @@ def build_engine(
         said = "; ".join(f"node {each.node_name()} ({each.node_operator()}): {each.desc()}" for each in errors)
         raise EngineError(f"{_name(library)} cannot parse {graph}: {said or log.said()}")
     config = builder.create_builder_config()
-    config.progress_monitor = _make_monitor(library, progress)
+    config.progress_monitor = monitor = _make_monitor(library, progress)
     if any(isinstance(size, str) for spec in tensors.inputs for size in spec.shape):
         config.add_optimization_profile(_profile(builder, tensors))
     if compute_capability is not None:
@@ -57,6 +57,8 @@ def build_engine(
     plan = builder.build_serialized_network(network, config)
     # The parser holds the weights until here, and must not outlive the network.
     del parser
+    if monitor.raised is not None:
+        raise monitor.raised
     if plan is None:
         raise EngineError(f"{_name(library)} cannot build {graph}: {log.said()}")
     if cache is not None and timing_cache is not None:
@@ -128,24 +130,36 @@ def _make_log(library: Any) -> Any:
 
 
 def _make_monitor(library: Any, progress: Progress) -> Any:
-    """Return a monitor that passes on what the builder is doing, and stops it once `progress` has raised."""
+    """Return a monitor that passes on what the builder is doing.
+
+    What `progress` raises, such as an interruption from the keyboard, may not pass through the compiler: it is kept in
+    `raised`, and the build is ended at its next step.
+    """
 
     class Monitor(library.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:
             library.IProgressMonitor.__init__(self)
+            self.raised: BaseException | None = None
             self._totals: dict[str, int] = {}
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
             del parent_phase
             self._totals[phase_name] = num_steps
-            progress(phase_name, 0, num_steps)
+            self._tell(phase_name, 0)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            progress(phase_name, step + 1, self._totals.get(phase_name, step + 1))
-            return True
+            self._tell(phase_name, step + 1)
+            return self.raised is None
 
         def phase_finish(self, phase_name: str) -> None:
-            total = self._totals.pop(phase_name, 1)
-            progress(phase_name, total, total)
+            self._tell(phase_name, self._totals.get(phase_name, 0))
+            self._totals.pop(phase_name, None)
+
+        def _tell(self, phase: str, done: int) -> None:
+            if self.raised is None:
+                try:
+                    progress(phase, done, self._totals.get(phase, done))
+                except BaseException as error:
+                    self.raised = error
 
     return Monitor()
