@@ -61,7 +61,7 @@ def test_weights_of_other_sizes_are_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_preset_is_refused_with_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="known are base, small, tiny"):
+    with pytest.raises(UsageError, match="known are base, tabletop, tiny"):
         run("init", "--preset", "huge", "--out", tmp_path)
 
 
