@@ -74,8 +74,9 @@ def lint(model: ModelProto, target: Target) -> list[Finding]:
     for node in model.graph.node:
         findings.extend(_lint_node(node, types, opset))
     used = {_PRECISIONS[kind] for kind in types.values() if kind in _PRECISIONS}
+    known = ", ".join(sorted(target.precisions))
     findings.extend(
-        Finding("", f"{precision}: {target.title} has no hardware for it; it computes in {', '.join(_sorted(target))}")
+        Finding("", f"{precision}: {target.title} has no hardware for it; it computes in {known}")
         for precision in sorted(used - target.precisions)
     )
     return findings
@@ -119,7 +120,3 @@ def _data_inputs(node: NodeProto, opset: int) -> list[str]:
     formal = [each.type_str for each in schema.inputs]
     # The last formal input of some operators stands for as many as there are.
     return [name for index, name in enumerate(node.input) if name and formal[min(index, len(formal) - 1)] == parameter]
-
-
-def _sorted(target: Target) -> list[str]:
-    return sorted(target.precisions)

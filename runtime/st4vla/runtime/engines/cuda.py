@@ -34,10 +34,6 @@ class Cuda(Protocol):
         """Return for example (8, 7)."""
         ...
 
-    def free_bytes(self) -> tuple[int, int]:
-        """Return free and whole device memory."""
-        ...
-
     def allocate(self, size: int) -> int:
         """Return device memory, aligned to 256 bytes at least."""
         ...
@@ -125,12 +121,6 @@ class CudaDriver:
     def compute_capability(self) -> tuple[int, int]:
         """Return major and minor."""
         return self._attribute(_CAPABILITY_MAJOR), self._attribute(_CAPABILITY_MINOR)
-
-    def free_bytes(self) -> tuple[int, int]:
-        """Return free and whole device memory."""
-        free, whole = ctypes.c_size_t(), ctypes.c_size_t()
-        self._call("cuMemGetInfo_v2", ctypes.byref(free), ctypes.byref(whole))
-        return free.value, whole.value
 
     def allocate(self, size: int) -> int:
         """Return device memory."""

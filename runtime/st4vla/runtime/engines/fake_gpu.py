@@ -57,10 +57,6 @@ class FakeGpu:
         """Return that of an Orin."""
         return 8, 7
 
-    def free_bytes(self) -> tuple[int, int]:
-        """Return that of a large one."""
-        return 1 << 35, 1 << 36
-
     def allocate(self, size: int) -> int:
         """Return an address far from every other."""
         self._count("allocate")

@@ -53,7 +53,8 @@ def build_engine(
         config.add_optimization_profile(_profile(builder, tensors))
     if compute_capability is not None:
         _aim(library, config, compute_capability)
-    cache = None if timing_cache is None else _load_timing_cache(config, timing_cache)
+    if timing_cache is not None:
+        _load_timing_cache(config, timing_cache)
     plan = builder.build_serialized_network(network, config)
     # The parser holds the weights until here, and must not outlive the network.
     del parser
@@ -61,7 +62,7 @@ def build_engine(
         raise monitor.raised
     if plan is None:
         raise EngineError(f"{_name(library)} cannot build {graph}: {log.said()}")
-    if cache is not None and timing_cache is not None:
+    if timing_cache is not None:
         try:
             timing_cache.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(timing_cache, bytes(config.get_timing_cache().serialize()))
@@ -96,15 +97,13 @@ def _aim(library: Any, config: Any, compute_capability: str) -> None:
     config.set_compute_capability(target, 0)
 
 
-def _load_timing_cache(config: Any, path: Path) -> Any:
+def _load_timing_cache(config: Any, path: Path) -> None:
     """Give the builder what was measured before; what it cannot use, it ignores."""
     data = path.read_bytes() if path.is_file() else b""
     cache = config.create_timing_cache(data)
     if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
         # Another version's or another GPU's.
-        cache = config.create_timing_cache(b"")
-        config.set_timing_cache(cache, ignore_mismatch=False)
-    return cache
+        config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
 
 
 def _name(library: Any) -> str:
