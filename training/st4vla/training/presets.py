@@ -91,6 +91,23 @@ _TABLETOP = ModelConfig(
     bridge=BridgeConfig(dim=128, num_queries=16, start_layer=2, end_layer=4, num_heads=4),
     head=HeadConfig(depth=2, num_heads=4),
 )
+# What a CPU can serve and benchmarks can compare on it: DINOv2 ViT-S/14, a DiT-S, and a planner of a few layers.
+_SMALL = ModelConfig(
+    planner=PlannerConfig(
+        dim=512,
+        depth=4,
+        num_heads=8,
+        num_kv_heads=2,
+        mlp_dim=2752,
+        vocabulary=512,
+        mrope_section=(4, 4, 24),
+        rope_theta=1e3,
+        vision=VisionConfig(dim=384, depth=4, num_heads=6, mlp_dim=1024, full_attention_blocks=(3,)),
+    ),
+    encoder=EncoderConfig(dim=384, depth=12, num_heads=6),
+    bridge=BridgeConfig(dim=384, num_queries=64, start_layer=4, end_layer=5),
+    head=HeadConfig(depth=12, num_heads=6),
+)
 # Qwen2.5-VL-3B, DINOv2 ViT-L/14 and a DiT-B, as in the published LIBERO checkpoints of InternVLA-M1.
 _BASE = ModelConfig(
     planner=PlannerConfig(
@@ -111,6 +128,7 @@ _BASE = ModelConfig(
 PRESETS: dict[str, Preset] = {
     "tiny": _preset(_TINY, max_tokens=512),
     "tabletop": _preset(_TABLETOP, max_tokens=512),
+    "small": _preset(_SMALL, max_tokens=512),
     "base": _preset(_BASE, max_tokens=512),
 }
 
