@@ -8,7 +8,37 @@ from torch.nn import functional
 
 from st4vla.export.patches import FoldedPatches
 from st4vla.export.planner_graph import fold, key_value_projections
+from st4vla.training.model.diffusion_transformer import FeedForward, SelfAttention
+from st4vla.training.model.dinov2 import Block
 from st4vla.training.policy import IMAGENET_MEAN, IMAGENET_STD, St4vlaPolicy
+
+
+class EncoderBlock(nn.Module):  # type: ignore[misc]
+    """A block of DINOv2 whose scales by channel are folded into the projections before them."""
+
+    def __init__(self, block: Block) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = block.norm1, block.norm2
+        attention, mlp = block.attn, block.mlp
+        with torch.device("meta"):
+            self.attn = SelfAttention(attention.proj.in_features, attention.num_heads)
+            self.mlp = FeedForward(attention.proj.in_features, mlp.approximate)
+        self.attn.qkv, self.attn.proj = attention.qkv, _scaled(attention.proj, block.ls1.gamma)
+        self.mlp.fc1, self.mlp.fc2 = mlp.fc1, _scaled(mlp.fc2, block.ls2.gamma)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return [B, N, C] for tokens [B, N, C]."""
+        x = x + self.attn(self.norm1(x))
+        return x + self.mlp(self.norm2(x))
+
+
+def _scaled(linear: nn.Linear, gamma: Tensor) -> nn.Linear:
+    """Return one linear layer for `gamma * linear(x)`."""
+    scaled = nn.Linear(linear.in_features, linear.out_features)
+    with torch.no_grad():
+        scaled.weight.copy_(gamma[:, None] * linear.weight)
+        scaled.bias.copy_(gamma * linear.bias)
+    return scaled
 
 
 class BridgeGraph(nn.Module):  # type: ignore[misc]
@@ -20,6 +50,7 @@ class BridgeGraph(nn.Module):  # type: ignore[misc]
     def __init__(self, policy: St4vlaPolicy) -> None:
         super().__init__()
         qformer, self.encoder = policy.layer_qformer, policy.dino_encoder.body
+        self.blocks = nn.ModuleList(map(EncoderBlock, self.encoder.blocks))
         inner = fold(qformer.proj.weight, qformer.proj.bias, policy.dino_pro)
         self.keys, self.values = key_value_projections(policy, inner)
         self.layers = qformer.layers
@@ -54,7 +85,7 @@ class BridgeGraph(nn.Module):  # type: ignore[misc]
         encoder = self.encoder
         tokens = self.patches(views)
         tokens = torch.cat([encoder.cls_token.expand(tokens.shape[0], -1, -1), tokens], dim=1) + self.positions
-        for block in encoder.blocks:
+        for block in self.blocks:
             tokens = block(tokens)
         return encoder.norm(tokens)[:, 1:]
 

@@ -1,12 +1,18 @@
-"""Write the policy's three graphs as ONNX."""
+"""Write the policy's three graphs as ONNX, weights beside them.
 
+Weights are written one by one, straight from the policy's: memory holds no second copy of them.
+"""
+
+import ast
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
+import numpy as np
+import onnx_ir as ir
+import onnxscript.optimizer
 import torch
 from torch import Tensor, nn
 
@@ -19,10 +25,19 @@ from st4vla.training.policy import St4vlaPolicy
 OPSET = 20
 #: Tokens that follow a prompt's head at least.
 MIN_TAIL = 2
+#: Of a graph's file, for that of its weights.
+WEIGHTS_SUFFIX = ".data"
+#: Constants of more bytes lie in the file of weights, and are not computed with while a graph is written.
+LARGE_BYTES = 1024
+#: Under which the exporter keeps the modules of a node.
+_SCOPES = "pkg.torch.onnx.name_scopes"
 
 
 def export_graphs(policy: St4vlaPolicy, head_ids: Sequence[int], view_count: int, folder: Path) -> dict[str, Path]:
     """Write `planner.onnx`, `bridge.onnx` and `sampler.onnx`, and return their paths by graph name.
+
+    Beside each lie its weights, under its name with `WEIGHTS_SUFFIX`. Nodes and weights are named after the module that
+    they come from, such as ``transformer.blocks.3.attn.qkv``.
 
     The length of the prompt, named ``L``, is dynamic; all else is static.
 
@@ -82,10 +97,14 @@ def _export(
             dynamo=True,
             opset_version=OPSET,
             verbose=False,
+            optimize=False,
         )
         assert program is not None  # noqa: S101 - what the exporter returns when it is given no path
-        _forget_origin(program.model)
-        program.save(str(path), external_data=False)
+        model = program.model
+        onnxscript.optimizer.optimize_ir(model, should_fold=_should_fold)
+        _turn_weights(model)
+        _name_by_module(model)
+        ir.save(model, path, external_data=path.name + WEIGHTS_SUFFIX, size_threshold_bytes=LARGE_BYTES)
 
 
 @contextmanager
@@ -104,14 +123,58 @@ def _quiet_exporter() -> Iterator[None]:
                 logger.setLevel(level)
 
 
-def _forget_origin(model: Any) -> None:
-    """Drop the stack traces that the exporter leaves: they name files of this machine, and no engine reads them."""
-    for graph in (model.graph, *model.functions.values()):
-        graph.metadata_props.clear()
-        for value in (*graph.inputs, *graph.outputs):
+def _should_fold(node: ir.Node) -> bool | None:
+    """Leave weights as they are; None is for the optimiser's own judgement."""
+    sizes = [value.const_value.nbytes for value in node.inputs if value is not None and value.const_value is not None]
+    return False if max(sizes, default=0) > LARGE_BYTES else None
+
+
+def _turn_weights(model: ir.Model) -> None:
+    """Replace transposed weights by weights that are turned when they are written."""
+    weights = model.graph.initializers
+    for node in list(model.graph.all_nodes()):
+        source = node.inputs[0] if node.op_type == "Transpose" else None
+        if source is None or source.name is None or source.name not in weights or source.const_value is None:
+            continue
+        turned = _turned(source.const_value, node.attributes["perm"].as_ints())
+        # The name is free where nothing else reads the weight.
+        name = source.name if len(source.uses()) == 1 else f"{source.name}.T"
+        value = ir.Value(name=name, type=source.type, shape=turned.shape, const_value=turned)
+        ir.convenience.replace_all_uses_with(node.outputs[0], value)
+        model.graph.remove(node, safe=True)
+        if not source.uses():
+            del weights[source.name]
+        weights.add(value)
+
+
+def _turned(tensor: ir.TensorProtocol, order: Sequence[int]) -> ir.LazyTensor:
+    sizes = tensor.shape.numpy()
+    shape = ir.Shape([sizes[axis] for axis in order])
+
+    def turn() -> ir.TensorProtocol:
+        return ir.Tensor(np.ascontiguousarray(tensor.numpy().transpose(order)), dtype=tensor.dtype)
+
+    return ir.LazyTensor(turn, dtype=tensor.dtype, shape=shape, cache=False)
+
+
+def _name_by_module(model: ir.Model) -> None:
+    """Name nodes after their modules, and drop what else the exporter says of where they come from.
+
+    Stack traces name files of this machine.
+    """
+    counts: dict[str, int] = {}
+    graph = model.graph
+    graph.metadata_props.clear()
+    for value in (*graph.inputs, *graph.outputs, *graph.initializers.values()):
+        value.metadata_props.clear()
+    for node in graph.all_nodes():
+        scopes = ast.literal_eval(node.metadata_props.get(_SCOPES, "[]"))
+        # The last one is the operation's own; what begins with an underscore is the exporter's.
+        module = next((scope for scope in reversed(scopes[:-1]) if scope and scope[0] != "_"), "")
+        name = "/".join(filter(None, (module, node.op_type)))
+        counts[name] = count = counts.get(name, 0) + 1
+        node.name = f"{name}_{count}" if count > 1 else name
+        node.metadata_props.clear()
+        node.doc_string = None
+        for value in node.outputs:
             value.metadata_props.clear()
-        for node in graph.all_nodes():
-            node.metadata_props.clear()
-            node.doc_string = None
-            for value in node.outputs:
-                value.metadata_props.clear()

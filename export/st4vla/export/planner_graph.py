@@ -1,7 +1,9 @@
 """System 2 as one graph: views and tokens to the bridge's keys and values.
 
 The layers' weights are the policy's own; what differs is how they are called. Views have one size (see
-`st4vla.training.model.vision`), and image tokens lie at fixed slots of the prompt, whose head is always the same.
+`st4vla.training.model.vision`), and image tokens lie at fixed slots of the prompt, whose head is always the same. What
+the planner makes of the text before the first image is therefore the same in every call: the graph holds its keys and
+values, and begins with the first image.
 """
 
 from collections.abc import Sequence
@@ -51,20 +53,21 @@ class VisionTower(nn.Module):  # type: ignore[misc]
     def __init__(self, policy: St4vlaPolicy) -> None:
         super().__init__()
         self.config = policy.config.planner.vision
-        self.visual = policy.qwen_vl_interface.model.model.visual
+        visual = policy.qwen_vl_interface.model.model.visual
+        self.blocks, self.merger = visual.blocks, visual.merger
         side = policy.config.image_size
         grid = view_grid(self.config, side, side, torch.device("cpu"))
         for field in fields(grid):
             self.register_buffer(field.name, getattr(grid, field.name))
         # A still view fills both frames of the temporal patch.
-        weight = self.visual.patch_embed.proj.weight.sum(dim=2)
+        weight = visual.patch_embed.proj.weight.sum(dim=2)
         self.patches = FoldedPatches(weight, None, IMAGE_MEAN, IMAGE_STD)
         self.register_buffer("rows_first", _rows_first(self.config, side)[grid.patch_order])
 
     def forward(self, views: Tensor) -> Tensor:
         """Return [V, tokens_per_view, dim]."""
         grid = ViewGrid(self.patch_order, self.token_order, self.cos, self.sin)
-        return encode_patches(self.visual, self.config, grid, self.patches(views)[:, self.rows_first])
+        return encode_patches(self, self.config, grid, self.patches(views).index_select(1, self.rows_first))
 
 
 def _rows_first(config: VisionConfig, side: int) -> Tensor:
@@ -79,7 +82,8 @@ class PlannerGraph(nn.Module):  # type: ignore[misc]
 
     Args:
         policy: The policy to export.
-        head_ids: Token ids of the prompt's head, up to and with the last image token and what closes it.
+        head_ids: Token ids of the prompt's head, up to and with the last image token and what closes it; the prompt
+            begins with them in every call.
     """
 
     def __init__(self, policy: St4vlaPolicy, head_ids: Sequence[int]) -> None:
@@ -90,38 +94,80 @@ class PlannerGraph(nn.Module):  # type: ignore[misc]
         model = policy.qwen_vl_interface.model.model
         language = model.language_model
         image = model.config.image_token_id
-        self.slots = [index for index, token in enumerate(head_ids) if token == image and head_ids[index - 1] != image]
+        slots = [index for index, token in enumerate(head_ids) if token == image and head_ids[index - 1] != image]
         rows = config.image_size // config.planner.vision.patch_size
-        grid = torch.tensor([[1, rows, rows]] * len(self.slots))
+        grid = torch.tensor([[1, rows, rows]] * len(slots))
         positions = model.get_rope_index(torch.tensor([list(head_ids)]), image_grid_thw=grid)[0][:, 0]
         # Text after the head counts on from the largest position, in all three axes alike.
         self.next_position = int(positions.max()) + 1
         axes = [axis for axis, size in enumerate(self.config.mrope_section) for _ in range(size)]
-        self.register_buffer("head_positions", positions[axes].T.float())
+        head_positions = positions[axes].T.float()
         self.register_buffer("frequencies", language.rotary_emb.inv_freq.detach().float().clone())
         self.visual = VisionTower(policy)
         self.embed, self.norm = language.embed_tokens, language.norm
         self.layers = language.layers[: min(self.bridge.end_layer - 1, self.config.depth)]
         self.keys, self.values = key_value_projections(policy, policy.layer_qformer.proj)
+        self.known = slots[0]
+        self.slots = [slot - self.known for slot in slots]
+        self.register_buffer("head_positions", head_positions[self.known :])
+        self._remember(torch.tensor([list(head_ids[: self.known])]), head_positions[: self.known])
 
     def forward(self, views: Tensor, token_ids: Tensor) -> tuple[Tensor, Tensor]:
         """Return plan_keys and plan_values, each float32 [N, L, D]."""
-        x = self._join(self.embed(token_ids), self.visual(views))
-        cos, sin = self._rotary(token_ids)
-        steps = torch.arange(token_ids.shape[1], device=token_ids.device)
+        x = self._join(self.embed(token_ids[:, self.known :]), self.visual(views))
+        tail = token_ids.shape[1] - self.known - self.head_positions.shape[0]
+        count = torch.arange(tail, device=token_ids.device) + self.next_position
+        tail_positions = count[:, None].float().expand(-1, self.frequencies.shape[0])
+        angles = torch.cat([self.head_positions, tail_positions]) * self.frequencies
+        known = [(getattr(self, f"known_key_{i}"), getattr(self, f"known_value_{i}")) for i in range(len(self.layers))]
+        (keys, values), _ = self._run(x, angles, known)
+        return torch.cat([self.known_plan_keys, keys], dim=1), torch.cat([self.known_plan_values, values], dim=1)
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def _remember(self, token_ids: Tensor, positions: Tensor) -> None:
+        """Keep what becomes of the text before the first image."""
+        x = self.embed(token_ids)
+        nothing = x.new_zeros(1, self.config.num_kv_heads, 0, self.config.dim // self.config.num_heads)
+        plan, pairs = self._run(x, positions * self.frequencies, [(nothing, nothing)] * len(self.layers))
+        for name, value in zip(("known_plan_keys", "known_plan_values"), plan, strict=True):
+            self.register_buffer(name, value.clone())
+        for index, (key, value) in enumerate(pairs):
+            self.register_buffer(f"known_key_{index}", key.clone())
+            self.register_buffer(f"known_value_{index}", value.clone())
+
+    def _run(
+        self, x: Tensor, angles: Tensor, known: Sequence[tuple[Tensor, Tensor]]
+    ) -> tuple[tuple[Tensor, Tensor], list[tuple[Tensor, Tensor]]]:
+        """Run the layers on tokens that follow others.
+
+        Args:
+            x: Embedded tokens [1, L, dim].
+            angles: Of their rotary embedding, [L, half of a head's width].
+            known: For each layer keys and values of the tokens before them, [1, key heads, K, head's width].
+
+        Returns:
+            plan_keys and plan_values of x, and each layer's keys and values of it.
+        """
+        angles = torch.cat([angles, angles], dim=-1)
+        cos, sin = angles.cos(), angles.sin()
+        before, count = known[0][0].shape[2], x.shape[1]
+        steps = torch.arange(before + count, device=x.device)
         # Finite, and shared by all layers: a mask of truth values becomes nodes that guard against rows without any.
-        causal = (steps[:, None] < steps[None, :]).to(x.dtype) * MASKED
-        states = [x]
-        for layer in self.layers:
-            x = x + self._attend(layer.self_attn, layer.input_layernorm(x), cos, sin, causal)
+        causal = (steps[before:, None] < steps[None, :]).to(x.dtype) * MASKED
+        states, pairs = [x], []
+        for layer, (known_key, known_value) in zip(self.layers, known, strict=True):
+            query, key, value = self._project(layer.self_attn, layer.input_layernorm(x), cos, sin)
+            pairs.append((key, value))
+            keys, values = torch.cat([known_key, key], dim=2), torch.cat([known_value, value], dim=2)
+            x = x + layer.self_attn.o_proj(self._attend(query, keys, values, causal))
             x = x + layer.mlp(layer.post_attention_layernorm(x))
             states.append(x)
         if len(states) == self.config.depth + 1:
             states[-1] = self.norm(x)
         read = states[self.bridge.start_layer : self.bridge.end_layer]
-        keys = torch.cat([project(state) for project, state in zip(self.keys, read, strict=True)])
-        values = torch.cat([project(state) for project, state in zip(self.values, read, strict=True)])
-        return keys, values
+        plan_keys = torch.cat([project(state) for project, state in zip(self.keys, read, strict=True)])
+        plan_values = torch.cat([project(state) for project, state in zip(self.values, read, strict=True)])
+        return (plan_keys, plan_values), pairs
 
     def _join(self, text: Tensor, images: Tensor) -> Tensor:
         parts, end = [], 0
@@ -130,20 +176,17 @@ class PlannerGraph(nn.Module):  # type: ignore[misc]
             end = start + self.tokens_per_view
         return torch.cat([*parts, text[:, end:]], dim=1)
 
-    def _rotary(self, token_ids: Tensor) -> tuple[Tensor, Tensor]:
-        tail = token_ids.shape[1] - self.head_positions.shape[0]
-        count = torch.arange(tail, device=token_ids.device) + self.next_position
-        tail_positions = count[:, None].float().expand(-1, self.frequencies.shape[0])
-        angles = torch.cat([self.head_positions, tail_positions]) * self.frequencies
-        angles = torch.cat([angles, angles], dim=-1)
-        return angles.cos(), angles.sin()
-
-    def _attend(self, attention: Any, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor) -> Tensor:
+    def _project(self, attention: Any, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return turned queries and keys, and values, each [1, heads or key heads, L, head's width]."""
         heads, groups = self.config.num_heads, self.config.num_kv_heads
         query = attention.q_proj(x).unflatten(-1, (heads, -1)).transpose(1, 2)
         key = attention.k_proj(x).unflatten(-1, (groups, -1)).transpose(1, 2)
         value = attention.v_proj(x).unflatten(-1, (groups, -1)).transpose(1, 2)
-        query, key = rotate(query, cos, sin), rotate(key, cos, sin)
-        key, value = (part.repeat_interleave(heads // groups, dim=1) for part in (key, value))
+        return rotate(query, cos, sin), rotate(key, cos, sin), value
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+        """Return [1, L, dim]."""
+        shared = self.config.num_heads // self.config.num_kv_heads
+        key, value = (part.repeat_interleave(shared, dim=1) for part in (key, value))
         attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        return attention.o_proj(attended.transpose(1, 2).flatten(2))
+        return attended.transpose(1, 2).flatten(2)

@@ -5,10 +5,41 @@ What is the same in all steps is not in it: the condition comes embedded from th
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from st4vla.contracts.ddim import NUM_TRAIN_TIMESTEPS, DdimCoefficients
 from st4vla.training.model.diffusion import ddim_step
+from st4vla.training.model.diffusion_transformer import Block
 from st4vla.training.policy import St4vlaPolicy
+
+
+class LastBlock(nn.Module):  # type: ignore[misc]
+    """A transformer's last block for the tokens that are read after it: it asks for those alone."""
+
+    def __init__(self, block: Block, count: int) -> None:
+        super().__init__()
+        self.count = count
+        self.norm1, self.norm2, self.mlp = block.norm1, block.norm2, block.mlp
+        self.num_heads, self.proj = block.attn.num_heads, block.attn.proj
+        qkv = block.attn.qkv
+        width = qkv.in_features
+        self.query = _linear(qkv.weight[:width], qkv.bias[:width])
+        self.key_value = _linear(qkv.weight[width:], qkv.bias[width:])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the last `count` tokens of what the block makes of tokens [B, N, D]."""
+        seen = self.norm1(x)
+        query = self.query(seen[:, -self.count :]).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        key, value = self.key_value(seen).unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        attended = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        x = x[:, -self.count :] + self.proj(attended)
+        return x + self.mlp(self.norm2(x))
+
+
+def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+    linear = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+    linear.weight, linear.bias = nn.Parameter(weight, requires_grad=False), nn.Parameter(bias, requires_grad=False)
+    return linear
 
 
 class HoistedTransformer(nn.Module):  # type: ignore[misc]
@@ -17,18 +48,21 @@ class HoistedTransformer(nn.Module):  # type: ignore[misc]
     def __init__(self, policy: St4vlaPolicy) -> None:
         super().__init__()
         net = policy.action_model.net
-        self.x_embedder, self.blocks, self.final_layer = net.x_embedder, net.blocks, net.final_layer
-        self.horizon = net.horizon
+        self.x_embedder, self.final_layer = net.x_embedder, net.final_layer
+        self.blocks = nn.ModuleList([*net.blocks[:-1], LastBlock(net.blocks[-1], net.horizon)])
         with torch.no_grad():
             self.register_buffer("timesteps", net.t_embedder(torch.arange(NUM_TRAIN_TIMESTEPS)).clone())
             self.register_buffer("positions", net.positional_embedding.detach().clone())
 
     def forward(self, x: Tensor, t: Tensor, embedded: Tensor) -> Tensor:
         """Return the predicted noise [B, T, A] for noisy actions [B, T, A] and embedded condition [B, Q, D]."""
-        tokens = torch.cat([self.timesteps[t][:, None] + embedded, self.x_embedder(x)], dim=1) + self.positions
+        tokens = (
+            torch.cat([self.timesteps.index_select(0, t)[:, None] + embedded, self.x_embedder(x)], dim=1)
+            + self.positions
+        )
         for block in self.blocks:
             tokens = block(tokens)
-        return self.final_layer(tokens[:, -self.horizon :])
+        return self.final_layer(tokens)
 
 
 class SamplerGraph(nn.Module):  # type: ignore[misc]

@@ -111,7 +111,7 @@ def encode_patches(visual: Any, config: VisionConfig, grid: ViewGrid, x: Tensor)
     """Return the tokens of embedded patches, [V, tokens_per_view, dim of the language model].
 
     Args:
-        visual: As in `encode_views`, as are the next two.
+        visual: As in `encode_views`, as are the next two; its `blocks` and its `merger` are called.
         config: Its sizes.
         grid: Of the views' size.
         x: Patches [V, P, C] in the grid's order.
@@ -122,7 +122,7 @@ def encode_patches(visual: Any, config: VisionConfig, grid: ViewGrid, x: Tensor)
         x = x + _attend(block.attn, block.norm1(x), grid, config.num_heads, window)
         x = x + block.mlp(block.norm2(x))
     tokens = visual.merger(x.flatten(0, 1))
-    return tokens.unflatten(0, (x.shape[0], -1))[:, grid.token_order]
+    return tokens.unflatten(0, (x.shape[0], -1)).index_select(1, grid.token_order)
 
 
 def _attend(attention: Any, x: Tensor, grid: ViewGrid, num_heads: int, window: int) -> Tensor:
