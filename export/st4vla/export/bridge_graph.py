@@ -1,13 +1,12 @@
 """System 1's first graph: the newest views and a plan to condition tokens, as the sampler's steps take them."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from st4vla.export.linears import fold, linear_of, scaled
 from st4vla.export.patches import FoldedPatches
-from st4vla.export.planner_graph import fold, key_value_projections
+from st4vla.export.planner_graph import key_value_projections
 from st4vla.training.model.diffusion_transformer import FeedForward, SelfAttention
 from st4vla.training.model.dinov2 import Block
 from st4vla.training.policy import IMAGENET_MEAN, IMAGENET_STD, St4vlaPolicy
@@ -23,22 +22,13 @@ class EncoderBlock(nn.Module):  # type: ignore[misc]
         with torch.device("meta"):
             self.attn = SelfAttention(attention.proj.in_features, attention.num_heads)
             self.mlp = FeedForward(attention.proj.in_features, mlp.approximate)
-        self.attn.qkv, self.attn.proj = attention.qkv, _scaled(attention.proj, block.ls1.gamma)
-        self.mlp.fc1, self.mlp.fc2 = mlp.fc1, _scaled(mlp.fc2, block.ls2.gamma)
+        self.attn.qkv, self.attn.proj = attention.qkv, scaled(attention.proj, block.ls1.gamma)
+        self.mlp.fc1, self.mlp.fc2 = mlp.fc1, scaled(mlp.fc2, block.ls2.gamma)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [B, N, C] for tokens [B, N, C]."""
         x = x + self.attn(self.norm1(x))
         return x + self.mlp(self.norm2(x))
-
-
-def _scaled(linear: nn.Linear, gamma: Tensor) -> nn.Linear:
-    """Return one linear layer for `gamma * linear(x)`."""
-    scaled = nn.Linear(linear.in_features, linear.out_features)
-    with torch.no_grad():
-        scaled.weight.copy_(gamma[:, None] * linear.weight)
-        scaled.bias.copy_(gamma * linear.bias)
-    return scaled
 
 
 class BridgeGraph(nn.Module):  # type: ignore[misc]
@@ -59,9 +49,14 @@ class BridgeGraph(nn.Module):  # type: ignore[misc]
         self.embed = policy.action_model.net.z_embedder.linear
         queries = qformer.query_tokens.detach()[None].clone()
         self.register_buffer("query_tokens", queries)
+        width = queries.shape[-1]
+        self.queries = nn.ModuleList(
+            linear_of(layer.cross_attn.in_proj_weight[:width], layer.cross_attn.in_proj_bias[:width])
+            for layer in qformer.layers
+        )
         # The first layer asks the same of every frame.
         with torch.no_grad():
-            self.register_buffer("first_query", _query(self.layers[0], queries).clone())
+            self.register_buffer("first_query", self.queries[0](self.layers[0].norm1(queries)).clone())
         rows = policy.config.image_size // self.encoder.patch_size
         # Views have one size: the interpolated embedding is a constant.
         self.register_buffer("positions", self.encoder.position_embedding(rows, rows).detach().clone())
@@ -74,7 +69,7 @@ class BridgeGraph(nn.Module):  # type: ignore[misc]
             keys = torch.cat([plan_keys[index][None], self.keys[index](visual)], dim=1)
             values = torch.cat([plan_values[index][None], self.values[index](visual)], dim=1)
             attention = layer.cross_attn
-            query = _query(layer, queries) if index else self.first_query
+            query = self.queries[index](layer.norm1(queries)) if index else self.first_query
             heads = (part.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for part in (query, keys, values))
             attended = functional.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
             queries = queries + attention.out_proj(attended)
@@ -88,9 +83,3 @@ class BridgeGraph(nn.Module):  # type: ignore[misc]
         for block in self.blocks:
             tokens = block(tokens)
         return encoder.norm(tokens)[:, 1:]
-
-
-def _query(layer: Any, queries: Tensor) -> Tensor:
-    """Return what a layer of the querying transformer asks, [1, Q, D], before it is split into heads."""
-    attention, width = layer.cross_attn, queries.shape[-1]
-    return functional.linear(layer.norm1(queries), attention.in_proj_weight[:width], attention.in_proj_bias[:width])

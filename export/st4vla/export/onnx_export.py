@@ -102,6 +102,7 @@ def _export(
         assert program is not None  # noqa: S101 - what the exporter returns when it is given no path
         model = program.model
         onnxscript.optimizer.optimize_ir(model, should_fold=_should_fold)
+        _split_gemms(model)
         _turn_weights(model)
         _name_by_module(model)
         ir.save(model, path, external_data=path.name + WEIGHTS_SUFFIX, size_threshold_bytes=LARGE_BYTES)
@@ -127,6 +128,23 @@ def _should_fold(node: ir.Node) -> bool | None:
     """Leave weights as they are; None is for the optimiser's own judgement."""
     sizes = [value.const_value.nbytes for value in node.inputs if value is not None and value.const_value is not None]
     return False if max(sizes, default=0) > LARGE_BYTES else None
+
+
+def _split_gemms(model: ir.Model) -> None:
+    """Write products of matrices with a bias as all other products are written: a product, and a sum."""
+    for node in [node for node in model.graph.all_nodes() if node.op_type == "Gemm"]:
+        x, weight, *bias = node.inputs
+        tape = ir.tape.Tape()
+        if node.attributes.get_int("transB", 0):
+            weight = tape.op("Transpose", [weight], {"perm": [1, 0]})
+        result = tape.op("MatMul", [x, weight])
+        result.type, result.shape = node.outputs[0].type, node.outputs[0].shape
+        if bias:
+            result = tape.op("Add", [result, *bias])
+            result.type, result.shape = node.outputs[0].type, node.outputs[0].shape
+        for each in tape.nodes:
+            each.metadata_props.update(node.metadata_props)
+        ir.convenience.replace_nodes_and_values(model.graph, node, [node], tape.nodes, node.outputs, [result])
 
 
 def _turn_weights(model: ir.Model) -> None:

@@ -15,21 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from st4vla.contracts.model_config import VisionConfig
+from st4vla.export.linears import fold
 from st4vla.export.patches import FoldedPatches
 from st4vla.training.model.vision import IMAGE_MEAN, IMAGE_STD, ViewGrid, encode_patches, rotate, view_grid
 from st4vla.training.policy import St4vlaPolicy
 
 #: Added to what attention may not see; its exponential is zero in every precision, and it fits float16.
 MASKED = -3e4
-
-
-def fold(outer_weight: Tensor, outer_bias: Tensor, inner: nn.Linear) -> nn.Linear:
-    """Return one linear layer for `outer(inner(x))`, multiplied out in float64."""
-    folded = nn.Linear(inner.in_features, outer_weight.shape[0])
-    with torch.no_grad():
-        folded.weight.copy_(outer_weight.double() @ inner.weight.double())
-        folded.bias.copy_(outer_weight.double() @ inner.bias.double() + outer_bias.double())
-    return folded
 
 
 def key_value_projections(policy: St4vlaPolicy, inner: nn.Linear) -> tuple[nn.ModuleList, nn.ModuleList]:

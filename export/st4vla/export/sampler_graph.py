@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from st4vla.contracts.ddim import NUM_TRAIN_TIMESTEPS, DdimCoefficients
+from st4vla.export.linears import linear_of
 from st4vla.training.model.diffusion import ddim_step
 from st4vla.training.model.diffusion_transformer import Block
 from st4vla.training.policy import St4vlaPolicy
@@ -23,8 +24,8 @@ class LastBlock(nn.Module):  # type: ignore[misc]
         self.num_heads, self.proj = block.attn.num_heads, block.attn.proj
         qkv = block.attn.qkv
         width = qkv.in_features
-        self.query = _linear(qkv.weight[:width], qkv.bias[:width])
-        self.key_value = _linear(qkv.weight[width:], qkv.bias[width:])
+        self.query = linear_of(qkv.weight[:width], qkv.bias[:width])
+        self.key_value = linear_of(qkv.weight[width:], qkv.bias[width:])
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the last `count` tokens of what the block makes of tokens [B, N, D]."""
@@ -34,12 +35,6 @@ class LastBlock(nn.Module):  # type: ignore[misc]
         attended = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
         x = x[:, -self.count :] + self.proj(attended)
         return x + self.mlp(self.norm2(x))
-
-
-def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
-    linear = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
-    linear.weight, linear.bias = nn.Parameter(weight, requires_grad=False), nn.Parameter(bias, requires_grad=False)
-    return linear
 
 
 class HoistedTransformer(nn.Module):  # type: ignore[misc]
