@@ -105,7 +105,12 @@ def _export(
         _split_gemms(model)
         _turn_weights(model)
         _name_by_module(model)
-        ir.save(model, path, external_data=path.name + WEIGHTS_SUFFIX, size_threshold_bytes=LARGE_BYTES)
+        save_graph(model, path)
+
+
+def save_graph(model: ir.Model, path: Path) -> None:
+    """Write a graph, its weights beside it, one after another."""
+    ir.save(model, path, external_data=path.name + WEIGHTS_SUFFIX, size_threshold_bytes=LARGE_BYTES)
 
 
 @contextmanager
