@@ -23,7 +23,19 @@ FLOAT_TYPES = {
 }
 _NUMPY = {ir.DataType.FLOAT16: np.dtype(np.float16), ir.DataType.BFLOAT16: np.dtype(ml_dtypes.bfloat16)}
 #: Norms, whose squares and sums overflow or lose too much, and rotary angles.
-_STAY = {"LayerNormalization", "ReduceMean", "Pow", "Sqrt", "Reciprocal", "Cos", "Sin", "Cast", "Range", "Less", "Where"}
+_STAY = {
+    "LayerNormalization",
+    "ReduceMean",
+    "Pow",
+    "Sqrt",
+    "Reciprocal",
+    "Cos",
+    "Sin",
+    "Cast",
+    "Range",
+    "Less",
+    "Where",
+}
 _LEAD = {"MatMul", "QuantizeLinear", "DequantizeLinear"}
 #: Operations that move numbers and make none.
 _MOVES = {"Transpose", "Reshape", "Slice", "Squeeze", "Unsqueeze", "Concat", "Split", "Gather", "Expand", "Identity"}
@@ -114,7 +126,9 @@ class _Lowering:
     def _converted(self, value: ir.Value, wanted: ir.DataType, node: ir.Node) -> ir.Value:
         if is_constant(value):
             dtype = ir.DataType.FLOAT if self._emulate else wanted
-            return self._editor.computed(f"{value.name}.{wanted.name.lower()}", value, dtype, lambda: self._round(value, wanted))
+            return self._editor.computed(
+                f"{value.name}.{wanted.name.lower()}", value, dtype, lambda: self._round(value, wanted)
+            )
         if not self._emulate:
             return self._editor.before(node, "Cast", [value], wanted, {"to": wanted.value}, module=self._module(node))
         return self._rounded(value, wanted, node) if wanted is not ir.DataType.FLOAT else value

@@ -50,9 +50,7 @@ def quantize_weight(precision: str, weight: Floats, scale_type: str) -> Quantize
 class _Products:
     """Replaces the products of one graph."""
 
-    def __init__(
-        self, model: ir.Model, recipe: GraphRecipe, scalings: Mapping[str, Scaling], emulate: bool
-    ) -> None:
+    def __init__(self, model: ir.Model, recipe: GraphRecipe, scalings: Mapping[str, Scaling], emulate: bool) -> None:
         self._model, self._recipe, self._scalings, self._emulate = model, recipe, scalings, emulate
         self._editor = Editor(model.graph)
         #: What is multiplied, quantised once for all products that read it.
@@ -86,12 +84,8 @@ class _Products:
                 value = self._editor.before(node, "Mul", [value, factors], single, module=module)
             scale = self._editor.constant(f"{module}.scale", np.array(scaling.scale, np.float32))
             zero = self._editor.constant(f"{module}.zero", np.array(0, np.int8))
-            whole = self._editor.before(
-                node, "QuantizeLinear", [value, scale, zero], ir.DataType.INT8, module=module
-            )
-            self._seen[key] = self._editor.before(
-                node, "DequantizeLinear", [whole, scale, zero], single, module=module
-            )
+            whole = self._editor.before(node, "QuantizeLinear", [value, scale, zero], ir.DataType.INT8, module=module)
+            self._seen[key] = self._editor.before(node, "DequantizeLinear", [whole, scale, zero], single, module=module)
         return self._seen[key]
 
     def _measured(self, product: Product) -> ir.Value:

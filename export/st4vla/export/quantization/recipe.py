@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-#: From the smallest weights to the exact policy. `float16` and `bfloat16` are one rung: which of them a block can have
-#: is a matter of its range.
-LADDER = ("int4", "int8", "half", "float32")
+from st4vla.contracts.errors import UsageError
+from st4vla.export.quantization.blocks import EMBEDDING
+
 HALVES = ("float16", "bfloat16")
 #: Blocks that stay float32 whatever is asked for: what they make is what the denoising adds up.
 PINNED = ("transformer.final_layer",)
@@ -38,3 +38,68 @@ class GraphRecipe:
             for block, precision in self.precisions.items()
         }
         return {block: name for block, name in types.items() if name != "float32"}
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a kind of engine runs.
+
+    Attributes:
+        name: On the command line.
+        ladder: Rungs, from the smallest numbers to float32. ``half`` is float16, or bfloat16 where that overflows.
+        start: Graph to the rung that it begins with.
+        mixed: Whether what surrounds whole numbers is ``half`` too.
+    """
+
+    name: str
+    ladder: tuple[str, ...]
+    start: Mapping[str, str]
+    mixed: bool
+
+    def rungs(self, block: str, start: str) -> tuple[str, ...]:
+        """Return what a block may be, from `start` on.
+
+        Raises:
+            UsageError: `start` is not on the ladder.
+        """
+        if start not in self.ladder:
+            raise UsageError(f"{start!r} is not a precision of {self.name}; choose one of {', '.join(self.ladder)}")
+        rungs = self.ladder[self.ladder.index(start) :]
+        # A table is read from: whole numbers would not make its products faster.
+        return tuple(rung for rung in rungs if block != EMBEDDING or rung in {"half", "float32"})
+
+    def recipe(self, rungs: Mapping[str, str], overflowing: Sequence[str]) -> GraphRecipe:
+        """Return the recipe of a graph from the rung of each block; some cannot be float16."""
+        half = {block: "bfloat16" if block in overflowing else "float16" for block in rungs}
+        precisions = {block: half[block] if rung == "half" else rung for block, rung in rungs.items()}
+        return GraphRecipe(precisions, half if self.mixed else {})
+
+
+FORMS = {
+    form.name: form
+    for form in (
+        Form(
+            "tensorrt",
+            ("int4", "int8", "half", "float32"),
+            {"planner": "int4", "bridge": "int8", "sampler": "int8"},
+            mixed=True,
+        ),
+        Form(
+            "cpu",
+            ("int8_dynamic", "float32"),
+            {"planner": "int8_dynamic", "bridge": "int8_dynamic", "sampler": "int8_dynamic"},
+            mixed=False,
+        ),
+    )
+}
+
+
+def get_form(name: str) -> Form:
+    """Return a form.
+
+    Raises:
+        UsageError: An unknown name; the message lists the known ones.
+    """
+    if name not in FORMS:
+        raise UsageError(f"unknown kind of engine {name!r}; known are {', '.join(FORMS)}")
+    return FORMS[name]
