@@ -79,7 +79,7 @@ def test_onnx_runtime_equals_the_policy_for_prompts_of_any_length(
     policy, batched = checkpoint.policy, given | {"views": given["views"][None]}
     for name in ("planner", "bridge", "sampler"):
         tensors = rebuilt.tensors(name)
-        with backend.load(rebuilt.path(f"{name}.onnx"), tensors, threads=1) as engine:
+        with backend.load(rebuilt.path(f"{name}.onnx"), tensors) as engine:
             if name == "sampler":
                 actions = Sampler(engine, policy.sampler.num_steps).sample(known)
             else:

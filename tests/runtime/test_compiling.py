@@ -2,6 +2,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import onnx
 import pytest
 
 from st4vla.contracts.errors import (
@@ -48,6 +49,44 @@ def test_engines_are_checked_measured_and_served(bundle: Bundle, tmp_path: Path)
         assert np.abs(policy.unnormalize(first)[:, :6]).max() <= 0.01 + 1e-9
         with pytest.raises(PromptError, match="at most 200 fit: shorten it"):
             policy.plan(views, "lift " * 300)
+
+
+def test_weights_beside_a_graph_become_the_engines_own(bundle: Bundle, tmp_path: Path) -> None:
+    graph = onnx.load(bundle.path("planner.onnx"))
+    # Looked up by token, so that it cannot be folded away.
+    graph.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(512, np.float32), "table"))
+    graph.graph.node[-1].input[0] = "looked_up"
+    graph.graph.node.insert(3, onnx.helper.make_node("Gather", ["table", "token_ids"], ["zeros"]))
+    graph.graph.node.insert(4, onnx.helper.make_node("Add", ["plan_keys", "zeros"], ["looked_up"]))
+    made = tmp_path / "planner.onnx"
+    onnx.save(graph, made, save_as_external_data=True, location="planner.onnx.data")
+    rewritten(bundle, "planner.onnx.data", (tmp_path / "planner.onnx.data").read_bytes())
+    outside = rewritten(Bundle(bundle.folder), "planner.onnx", made.read_bytes())
+    target = tmp_path / "engines"
+    engines = compile_bundle(outside, BACKEND, HERE, target)
+    assert set(engines.files) == {path.name for path in target.iterdir()} - {ENGINES_MANIFEST}
+    assert "planner.engine.data" in engines.files
+    views, ids = np.zeros((2, 28, 28, 3), np.uint8), np.array([[1, 2]], np.int64)
+    outside.path("planner.onnx.data").unlink()
+    moved = target.rename(tmp_path / "moved")
+    with BACKEND.load(moved / "planner.engine", outside.tensors("planner")) as engine:
+        np.testing.assert_array_equal(engine.run({"views": views, "token_ids": ids})["plan_values"], [[1, 2]])
+    (moved / "planner.engine.data").write_bytes(b"other")
+    with pytest.raises(FileAlteredError, match=r"planner\.engine\.data was altered"):
+        open_engines(moved, outside, HERE)
+
+
+def test_plans_outlive_later_plans(bundle: Bundle, tmp_path: Path) -> None:
+    target = tmp_path / "engines"
+    engines = compile_bundle(bundle, BACKEND, HERE, target)
+    dark, bright = (np.full((2, 28, 28, 3), value, np.uint8) for value in (1, 200))
+    with BundlePolicy(bundle, engines, target, BACKEND) as policy:
+        first = policy.plan(dark, "lift")
+        before = policy.act(dark, first, seed=1)
+        plans = [policy.plan(bright, "lift " * count) for count in (1, 1, 2, 3, 1)]
+        chunks = [policy.act(bright, plan, seed=2) for plan in plans]
+        np.testing.assert_array_equal(policy.act(dark, first, seed=1), before)
+        np.testing.assert_array_equal(policy.act(bright, plans[0], seed=2), chunks[0])
 
 
 def test_compiling_again_replaces_engines_and_leaves_nothing_beside_them(bundle: Bundle, tmp_path: Path) -> None:

@@ -27,6 +27,25 @@ def test_a_jetson_is_known_by_its_files(tmp_path: Path, monkeypatch: pytest.Monk
     assert device.processor == "ARMv8 Processor rev 1 (v8l)"
 
 
+def test_hardware_threads_of_one_core_count_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2, 5, 6})
+    for cpu, siblings in {0: "0,4", 1: "1,5", 2: "2,6", 5: "1,5"}.items():
+        path = tmp_path / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"
+        path.parent.mkdir(parents=True)
+        path.write_text(f"{siblings}\n")
+    # Nothing is known of the last one, which counts.
+    assert this_device(tmp_path).cores == 4
+
+
+def test_only_engines_that_run_on_the_cpu_depend_on_its_cores() -> None:
+    device = dataclasses.replace(this_device(), cores=6)
+    assert {backend.name: device.fingerprint(backend).cores for backend in BACKENDS} == {
+        "tensorrt": 0,
+        "tensorrt_rtx": 0,
+        "onnxruntime": 6,
+    }
+
+
 def test_a_fingerprint_names_what_differs() -> None:
     device = this_device()
     ours = device.fingerprint(BACKENDS[0])

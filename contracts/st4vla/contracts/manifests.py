@@ -16,7 +16,7 @@ from st4vla.contracts.tensor_spec import GraphTensors, SizeRange, TensorSpec
 
 CHECKPOINT_FORMAT = 1
 BUNDLE_FORMAT = 1
-ENGINES_FORMAT = 1
+ENGINES_FORMAT = 2
 CHECKPOINT_MANIFEST = "checkpoint.json"
 BUNDLE_MANIFEST = "bundle.json"
 ENGINES_MANIFEST = "engines.json"
@@ -127,12 +127,17 @@ class BundleManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DeviceFingerprint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What engines depend on; a difference in any of it means compiling again. Empty where it does not apply."""
+    """What engines depend on; a difference in any of it means compiling again. Empty where it does not apply.
+
+    `cores` counts those that the process may use, and only for a back end that runs on them: its settings were measured
+    with so many.
+    """
 
     machine: str
     processor: str
     backend: str
     compiler: str
+    cores: int = 0
     gpu: str = ""
     compute_capability: str = ""
     driver: str = ""
@@ -156,14 +161,40 @@ class Parity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cosine: float
 
 
+class CpuSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How an engine uses the CPU's cores.
+
+    Attributes:
+        threads: How many it computes with, the one that calls it among them; at least 1.
+        spinning: They wait for work by looking for it without pause, which takes a core each while the engine runs.
+    """
+
+    threads: int
+    spinning: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse fewer threads than one."""
+        if self.threads < 1:
+            msg = f"an engine on the CPU has at least 1 thread, not {self.threads}"
+            raise ValueError(msg)
+
+    def __str__(self) -> str:
+        """Return for example ``2 threads, spinning``."""
+        return f"{self.threads} thread{'s' * (self.threads > 1)}{', spinning' * self.spinning}"
+
+
 class EngineEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One compiled graph, and what was measured of it on this device; of the sampler, that is one step."""
+    """One compiled graph, and what was measured of it on this device; of the sampler, that is one step.
+
+    `cpu` is what was found best there, or None for an engine that does not run on the CPU.
+    """
 
     file: str
     precision: str
     compile_s: float
     parity: Parity
     latency_ms: float
+    cpu: CpuSettings | None = None
 
 
 class EnginesManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

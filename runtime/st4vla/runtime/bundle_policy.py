@@ -14,7 +14,7 @@ from typing_extensions import Self
 
 from st4vla.contracts.action import ActionNormalizer
 from st4vla.contracts.errors import PromptError
-from st4vla.contracts.manifests import Bundle, EnginesManifest
+from st4vla.contracts.manifests import Bundle, CpuSettings, EnginesManifest
 from st4vla.runtime.engines.backend import Backend
 from st4vla.runtime.engines.engine import Engine
 from st4vla.runtime.golden import load_golden
@@ -31,8 +31,8 @@ class BundlePolicy:
         engines: Manifest of its engines, as `open_engines` returned it.
         folder: Where the engines lie.
         backend: The back end that made them.
-        system1_threads: CPU threads of the fast system; 0 for the library's choice.
-        system2_threads: The same for the slow one.
+        system1_threads: CPU threads of the fast system's engines, without spinning; None for what was measured.
+        system2_threads: The same for the slow one's.
     """
 
     def __init__(
@@ -42,8 +42,8 @@ class BundlePolicy:
         folder: Path,
         backend: Backend,
         *,
-        system1_threads: int = 1,
-        system2_threads: int = 1,
+        system1_threads: int | None = None,
+        system2_threads: int | None = None,
     ) -> None:
         manifest = bundle.manifest
         self.info = PolicyInfo(manifest.name, bytes.fromhex(bundle.digest), manifest.views, manifest.action)
@@ -55,8 +55,9 @@ class BundlePolicy:
         threads = {"planner": system2_threads, "bridge": system1_threads, "sampler": system1_threads}
         self._engines: dict[str, Engine] = {}
         for name in manifest.graphs:
-            path, urgent = folder / engines.engines[name].file, name != "planner"
-            engine = backend.load(path, bundle.tensors(name), threads=threads[name], urgent=urgent)
+            entry, given, urgent = engines.engines[name], threads[name], name != "planner"
+            cpu = entry.cpu if given is None else CpuSettings(given)
+            engine = backend.load(folder / entry.file, bundle.tensors(name), cpu=cpu, urgent=urgent)
             self._engines[name] = self._cleanup.enter_context(engine)
         self._sampler = Sampler(self._engines["sampler"], manifest.sampler.num_steps)
         shape = (1, manifest.action.horizon, manifest.action.dim)

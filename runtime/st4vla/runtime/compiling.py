@@ -28,6 +28,7 @@ from st4vla.contracts.manifests import (
     EnginesManifest,
     Parity,
 )
+from st4vla.runtime.cpu_settings import find_cpu_settings
 from st4vla.runtime.engines.backend import Backend, Progress, no_progress
 from st4vla.runtime.engines.engine import Array, Engine
 from st4vla.runtime.golden import load_golden, load_golden_chunk, measure_parity
@@ -65,10 +66,10 @@ def compile_bundle(
     Args:
         bundle: A verified bundle.
         backend: The engine library.
-        fingerprint: This device, as that back end sees it.
+        fingerprint: This device, as that back end sees it; on its cores, if it has any, settings are measured.
         target: Folder for the engines; it is replaced if it holds engines, refused if it holds anything else.
         again: Compile even so.
-        report: Called with one line per graph.
+        report: Called with a line or two per graph.
         progress: Called while a graph is compiled.
 
     Raises:
@@ -88,7 +89,7 @@ def compile_bundle(
             backend.compile(bundle.path(graph.file), compiled, tensors, cache=_cache() / "timing", progress=progress)
             compile_s = time.perf_counter() - began
             # One at a time: not every device could hold two engines beside a compiler.
-            with backend.load(compiled, tensors, threads=1) as engine:
+            with backend.load(compiled, tensors) as engine:
                 parity, latency_ms = _measure(bundle, engine)
                 known |= _answer(bundle, engine, known)
             _check_parity(f"engine {name!r} of {backend.name}", parity)
@@ -97,6 +98,8 @@ def compile_bundle(
         actions = measure_parity({"actions": golden}, known)
         _check_parity(f"the chunk of all engines of {backend.name}", actions)
         report(f"actions: parity {actions.max_relative:.1e}")
+        if fingerprint.cores:
+            engines |= find_cpu_settings(bundle, backend, work, engines, fingerprint.cores, report=report)
         manifest = EnginesManifest(
             format_version=ENGINES_FORMAT,
             bundle_name=bundle.manifest.name,
@@ -138,13 +141,14 @@ def open_engines(folder: Path, bundle: Bundle, fingerprint: DeviceFingerprint) -
 def _measure(bundle: Bundle, engine: Engine) -> tuple[Parity, float]:
     """Return how an engine answers its golden inputs, and in how many milliseconds."""
     inputs, golden = load_golden(bundle, engine.name)
-    parity = measure_parity(golden, engine.run(inputs))
+    answers = engine.run(inputs)
     times_ms = []
     for _ in range(TIMED_RUNS):
         start = time.perf_counter()
         engine.run(inputs)
         times_ms.append((time.perf_counter() - start) * 1e3)
-    return parity, statistics.median(times_ms)
+    # Afterwards, because threads that numpy compares with may keep looking for work for a while.
+    return measure_parity(golden, answers), statistics.median(times_ms)
 
 
 def _answer(bundle: Bundle, engine: Engine, known: Mapping[str, Array]) -> dict[str, Array]:

@@ -30,7 +30,7 @@ class Device:
     Attributes:
         machine: Instruction set, for example ``aarch64``.
         processor: Model of the CPU.
-        cores: Cores that this process may use.
+        cores: Cores that this process may use; two hardware threads of one core count once.
         memory_bytes: Physical memory.
         kernel: Kernel release.
         realtime_kernel: The kernel is built with PREEMPT_RT.
@@ -56,6 +56,7 @@ class Device:
             processor=self.processor,
             backend=backend.name,
             compiler=backend.availability().version,
+            cores=self.cores if backend.on_cpu else 0,
             gpu=self.gpu.name if self.gpu else "",
             compute_capability=self.gpu.compute_capability if self.gpu else "",
             driver=self.gpu.driver if self.gpu else "",
@@ -71,7 +72,7 @@ def this_device(root: Path = Path("/")) -> Device:
     return Device(
         machine=platform.machine(),
         processor=_processor(root),
-        cores=len(os.sched_getaffinity(0)),
+        cores=_cores(root),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         kernel=platform.release(),
         realtime_kernel=_read(root / "sys/kernel/realtime").strip() == "1" or "PREEMPT_RT" in platform.version(),
@@ -79,6 +80,13 @@ def this_device(root: Path = Path("/")) -> Device:
         jetpack=_first_line(root / "etc/nv_tegra_release"),
         power_mode=_read(root / "var/lib/nvpmodel/status").strip(),
     )
+
+
+def _cores(root: Path) -> int:
+    cpus = root / "sys/devices/system/cpu"
+    # Hardware threads of one core name the same siblings; a kernel that does not say counts each as a core.
+    names = {cpu: _read(cpus / f"cpu{cpu}/topology/thread_siblings_list").strip() for cpu in os.sched_getaffinity(0)}
+    return len({name or str(cpu) for cpu, name in names.items()})
 
 
 def _processor(root: Path) -> str:

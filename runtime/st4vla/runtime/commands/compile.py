@@ -45,6 +45,7 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
         "parity": {name: entry.parity.max_relative for name, entry in manifest.engines.items()}
         | {"actions": manifest.actions.max_relative},
         "latency_ms": {name: round(entry.latency_ms, 3) for name, entry in manifest.engines.items()},
+        "cpu": {name: entry.cpu for name, entry in manifest.engines.items() if entry.cpu},
     }
 
 

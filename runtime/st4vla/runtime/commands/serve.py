@@ -27,11 +27,17 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", help="engine library (default: the best one that works here)")
     parser.add_argument("--bind", default="tcp://127.0.0.1:5555", help="address to listen on (default: %(default)s)")
     parser.add_argument("--plan-hz", type=float, default=5.0, help="most plans a second (default: %(default)s)")
+    for system, pace in (("system1", "fast"), ("system2", "slow")):
+        parser.add_argument(
+            f"--{system}-threads",
+            type=int,
+            help=f"CPU threads of the {pace} system (default: what `st4vla compile` found best)",
+        )
     parser.add_argument("--max-clients", type=int, default=8, help="clients at once (default: %(default)s)")
 
 
 def _run(options: argparse.Namespace) -> Mapping[str, Any]:
-    require_positive(options, "plan_hz", "max_clients")
+    require_positive(options, "plan_hz", "max_clients", "system1_threads", "system2_threads")
     backend = choose_backend(options.backend)
     bundle = Bundle(options.bundle)
     folder = options.engines or default_engines_folder(bundle)
@@ -39,7 +45,8 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    with BundlePolicy(bundle, engines, folder, backend) as policy:
+    threads = {"system1_threads": options.system1_threads, "system2_threads": options.system2_threads}
+    with BundlePolicy(bundle, engines, folder, backend, **threads) as policy:
         policy.warm_up()
         period_ns = round(NS_PER_S / options.plan_hz)
         server = Server(policy, options.bind, plan_period_ns=period_ns, max_clients=options.max_clients)

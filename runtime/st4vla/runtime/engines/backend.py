@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from st4vla.contracts.manifests import CpuSettings
 from st4vla.contracts.tensor_spec import GraphTensors
 from st4vla.runtime.engines.engine import Engine
 
@@ -37,9 +38,15 @@ class Availability:
 
 
 class Backend(Protocol):
-    """An engine library."""
+    """An engine library.
+
+    Attributes:
+        name: What it is called.
+        on_cpu: Its engines run on the CPU, so that they share its cores with each other.
+    """
 
     name: str
+    on_cpu: bool
 
     def availability(self) -> Availability:
         """Say whether it can be used here, by trying, never by a compile-time list."""
@@ -52,7 +59,7 @@ class Backend(Protocol):
 
         Args:
             graph: The ONNX file; weights beside it are found.
-            target: Where to.
+            target: Where to; further files may be written beside it, under names that begin with its own.
             tensors: What goes in and comes out.
             cache: Folder of this device, in which the library may keep what it measured from one build to the next.
             progress: Called while it compiles.
@@ -62,13 +69,15 @@ class Backend(Protocol):
         """
         ...
 
-    def load(self, path: Path, tensors: GraphTensors, *, threads: int = 0, urgent: bool = False) -> Engine:
+    def load(
+        self, path: Path, tensors: GraphTensors, *, cpu: CpuSettings | None = None, urgent: bool = False
+    ) -> Engine:
         """Load what `compile` made.
 
         Args:
             path: The compiled file.
             tensors: What the bundle says goes in and comes out.
-            threads: CPU threads it may use; 0 for the library's choice.
+            cpu: How it uses the CPU's cores, if it runs on them; None for one thread.
             urgent: Whether its work on a GPU goes before that of other engines.
 
         Raises:

@@ -2,43 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from st4vla.contracts.errors import BackendUnavailableError, EngineError
+from st4vla.contracts.manifests import CpuSettings
 from st4vla.contracts.tensor_spec import GraphTensors
 from st4vla.runtime.engines.backend import Availability, Progress, no_progress
-from st4vla.runtime.engines.engine import Array, Engine
+from st4vla.runtime.engines.onnx_runtime_engine import OnnxRuntimeEngine
 
 CPU_PROVIDER = "CPUExecutionProvider"
-
-
-class OnnxRuntimeEngine(Engine):
-    """A session on the CPU."""
-
-    def __init__(self, tensors: GraphTensors, session: Any) -> None:
-        super().__init__(tensors)
-        self._session = session
-        self._output_names = [spec.name for spec in tensors.outputs]
-
-    def _run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        try:
-            values = self._session.run(self._output_names, dict(feeds))
-        except Exception as error:
-            msg = f"engine {self.name!r} failed: {error}"
-            raise EngineError(msg) from error
-        return dict(zip(self._output_names, values, strict=True))
-
-    def close(self) -> None:
-        """Drop the session and its arena."""
-        self._session = None
+#: Weights below so many bytes stay in the graph, as they must in a bundle: ONNX Runtime reads no shapes from a file
+#: beside it, and version 1.20 would leave smaller ones in the bundle's.
+INLINE_BYTES = "1024"
 
 
 class OnnxRuntimeBackend:
     """Compile by graph optimisation for this processor, and run on the CPU."""
 
     name = "onnxruntime"
+    on_cpu = True
 
     def availability(self) -> Availability:
         """Say whether the library imports and offers its CPU provider."""
@@ -53,17 +36,26 @@ class OnnxRuntimeBackend:
     ) -> None:
         """Write the graph as ONNX Runtime optimised it for this processor, which takes a moment and nothing to keep.
 
+        Its weights lie beside it in ``TARGET.data``: a file of the graph alone cannot be larger than 2 GB, and one that
+        refers to the bundle's could not go without it.
+
         Raises:
             EngineError: ONNX Runtime refused the graph.
         """
         del tensors, cache, progress
         library = _library()
-        options = _session_options(library, threads=1)
+        options = _session_options(library, CpuSettings(threads=1))
         options.graph_optimization_level = library.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.optimized_model_filepath = str(target)
+        # The name alone: it is looked for beside the graph, wherever that goes.
+        entry = "session.optimized_model_external_initializers"
+        options.add_session_config_entry(f"{entry}_file_name", f"{target.name}.data")
+        options.add_session_config_entry(f"{entry}_min_size_in_bytes", INLINE_BYTES)
         _session(library, graph, options)
 
-    def load(self, path: Path, tensors: GraphTensors, *, threads: int = 0, urgent: bool = False) -> OnnxRuntimeEngine:
+    def load(
+        self, path: Path, tensors: GraphTensors, *, cpu: CpuSettings | None = None, urgent: bool = False
+    ) -> OnnxRuntimeEngine:
         """Open a session on an optimised graph; on a CPU nothing is urgent.
 
         Raises:
@@ -71,7 +63,7 @@ class OnnxRuntimeBackend:
         """
         del urgent
         library = _library()
-        options = _session_options(library, threads)
+        options = _session_options(library, cpu or CpuSettings(threads=1))
         options.graph_optimization_level = library.GraphOptimizationLevel.ORT_DISABLE_ALL
         session = _session(library, path, options)
         found = [entry.name for entry in session.get_inputs()], [entry.name for entry in session.get_outputs()]
@@ -91,13 +83,14 @@ def _library() -> Any:
     return onnxruntime
 
 
-def _session_options(library: Any, threads: int) -> Any:
+def _session_options(library: Any, cpu: CpuSettings) -> Any:
     options = library.SessionOptions()
     options.log_severity_level = 3
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = cpu.threads
     options.inter_op_num_threads = 1
-    # Spinning threads would take the core on which the other system runs.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(cpu.spinning)))
+    # When a run has ended, the cores belong to the engine that runs next.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     return options
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from st4vla.contracts.errors import BackendUnavailableError, EngineError
+from st4vla.contracts.manifests import CpuSettings
 from st4vla.contracts.tensor_spec import GraphTensors
 from st4vla.runtime.engines.backend import Availability, Progress, no_progress
 from st4vla.runtime.engines.cuda import Cuda, first_gpu
@@ -24,6 +25,8 @@ class TensorRtBackend:
         name: The library's module, and the back end's name.
         remedy: How to get the library.
     """
+
+    on_cpu = False
 
     def __init__(self, name: str, remedy: str) -> None:
         self.name, self._remedy = name, remedy
@@ -65,13 +68,15 @@ class TensorRtBackend:
         plan = build_engine(self.library(), graph, tensors, timing_cache=timing_cache, progress=progress)
         target.write_bytes(plan)
 
-    def load(self, path: Path, tensors: GraphTensors, *, threads: int = 0, urgent: bool = False) -> TensorRtEngine:
-        """Load an engine onto the GPU; `threads` are a CPU's and mean nothing here.
+    def load(
+        self, path: Path, tensors: GraphTensors, *, cpu: CpuSettings | None = None, urgent: bool = False
+    ) -> TensorRtEngine:
+        """Load an engine onto the GPU, which a CPU's settings say nothing about.
 
         Raises:
             EngineError: It cannot be loaded.
         """
-        del threads
+        del cpu
         return load_engine(self.library(), first_gpu(), path, tensors, urgent=urgent)
 
 
