@@ -67,6 +67,81 @@ class GraphSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     outputs: tuple[TensorSpec, ...]
 
 
+class Parity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How an engine's outputs compare with the bundle's golden outputs.
+
+    `max_relative` is the largest absolute difference over the largest absolute golden value.
+    """
+
+    max_absolute: float
+    max_relative: float
+    cosine: float
+
+
+class ActionGate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How far a quantised policy's actions are from the float32 policy's on held-out frames, at the worst frame.
+
+    Attributes:
+        frames: How many.
+        cosine: Of a chunk, normalised.
+        trajectory_cosine: The smallest one of all denoising steps.
+        joint_error_rad: Of the joint that differs most while a chunk is carried out.
+        min_cosine: What was asked for.
+        max_joint_error_rad: What was asked for.
+    """
+
+    frames: int
+    cosine: float
+    trajectory_cosine: float
+    joint_error_rad: float
+    min_cosine: float
+    max_joint_error_rad: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the actions are near enough."""
+        return self.cosine >= self.min_cosine and self.joint_error_rad <= self.max_joint_error_rad
+
+
+class GroundingGate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What quantising did to the boxes that the planner finds: mean intersection over union, in points of a hundred."""
+
+    boxes: int
+    iou_before: float
+    iou_after: float
+    max_drop: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether few enough points were lost."""
+        return self.iou_before - self.iou_after < self.max_drop
+
+
+class Quantization(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Smaller numbers in a bundle's graphs, and what was measured of them.
+
+    Attributes:
+        form: What kind of engine they are for: ``tensorrt`` or ``cpu``.
+        precisions: Graph, then block, to its precision; blocks that are not named are float32.
+        actions: How the actions fared.
+        grounding: How boxes fared; None where it was not measured.
+        expected: How far each graph, and under ``actions`` the whole chunk, is from the golden numbers of float32.
+        overflows: What float16 could not hold, in words.
+    """
+
+    form: str
+    precisions: dict[str, dict[str, str]]
+    actions: ActionGate
+    grounding: GroundingGate | None
+    expected: dict[str, Parity]
+    overflows: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether the policy is as good as the float32 one, as far as that was asked for."""
+        return self.actions.passed and (self.grounding is None or self.grounding.passed)
+
+
 class BundleManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A policy as it travels to a device.
 
@@ -86,6 +161,7 @@ class BundleManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tokenizer: File of the tokenizer.
         golden: File of the golden inputs and outputs.
         files: Every file but the manifest.
+        quantization: Smaller numbers in its graphs; None where all is float32.
     """
 
     format_version: int
@@ -102,6 +178,7 @@ class BundleManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tokenizer: str
     golden: str
     files: dict[str, FileEntry]
+    quantization: Quantization | None = None
 
     def __post_init__(self) -> None:
         """Refuse a bundle that could not be served: its graphs, files, views and name must fit together."""
@@ -126,6 +203,29 @@ class BundleManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(msg)
 
 
+def precision_of(quantization: Quantization | None, graph: str) -> str:
+    """Return the precisions of a graph's blocks in words, for example ``float16+int8``."""
+    blocks = quantization.precisions.get(graph, {}) if quantization else {}
+    return "+".join(sorted(set(blocks.values()))) or "float32"
+
+
+def degradation(manifest: BundleManifest) -> str | None:
+    """Return a warning for a bundle that was written although it missed its gate; None for all others."""
+    found = manifest.quantization
+    if found is None or found.passed:
+        return None
+    actions, grounding = found.actions, found.grounding
+    said = (
+        f"cosine of actions {actions.cosine:.5f} (wanted {actions.min_cosine:g}), "
+        f"joints {actions.joint_error_rad * 1e3:.1f} mrad (allowed {actions.max_joint_error_rad * 1e3:g})"
+    )
+    if grounding is not None:
+        said += (
+            f", boxes {grounding.iou_before - grounding.iou_after:.2f} points worse (allowed {grounding.max_drop:g})"
+        )
+    return f"bundle {manifest.name!r} is degraded: quantising it missed its gate: {said}"
+
+
 class DeviceFingerprint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What engines depend on; a difference in any of it means compiling again. Empty where it does not apply.
 
@@ -148,17 +248,6 @@ class DeviceFingerprint(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
         """Return one ``field: ours, theirs`` for each difference."""
         pairs = ((name, getattr(self, name), getattr(other, name)) for name in self.__struct_fields__)
         return [f"{name}: {ours!r} here, {theirs!r} there" for name, ours, theirs in pairs if ours != theirs]
-
-
-class Parity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How an engine's outputs compare with the bundle's golden outputs.
-
-    `max_relative` is the largest absolute difference over the largest absolute golden value.
-    """
-
-    max_absolute: float
-    max_relative: float
-    cosine: float
 
 
 class CpuSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

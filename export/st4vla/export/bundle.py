@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import torch
 from torch import Tensor
@@ -14,7 +17,7 @@ from st4vla.contracts.ddim import DdimStep, ddim_steps
 from st4vla.contracts.errors import UsageError
 from st4vla.contracts.files import file_entry, write_manifest
 from st4vla.contracts.folders import replaced_folder
-from st4vla.contracts.manifests import BUNDLE_FORMAT, BUNDLE_MANIFEST, BundleManifest, GraphSpec
+from st4vla.contracts.manifests import BUNDLE_FORMAT, BUNDLE_MANIFEST, BundleManifest, GraphSpec, Quantization
 from st4vla.contracts.messages import MAX_BUNDLE_NAME_BYTES
 from st4vla.contracts.tensor_spec import SizeRange, TensorSpec
 from st4vla.export.onnx_export import MIN_TAIL, export_graphs
@@ -28,40 +31,72 @@ GOLDEN_SEED = 20260
 TOKENIZER, GOLDEN = "tokenizer.json", "golden.npz"
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What golden numbers are made of.
+
+    Attributes:
+        views: uint8 [V, H, W, 3].
+        instruction: What the policy is told.
+    """
+
+    views: npt.NDArray[np.uint8]
+    instruction: str
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """What is written of a checkpoint.
+
+    Attributes:
+        write: Writes the graphs into a folder and returns their paths by name; what else it leaves there belongs to
+            the bundle too.
+        quantization: What was measured of graphs that are not float32.
+        shown: What golden numbers are made of; None for pictures of coloured squares.
+    """
+
+    write: Callable[[Path], Mapping[str, Path]]
+    quantization: Quantization | None = None
+    shown: Shown | None = None
+
+
 def export_bundle(checkpoint: Checkpoint, folder: Path, *, name: str, embodiment: str | None = None) -> BundleManifest:
+    """Write a bundle of float32 graphs; see `write_bundle`."""
+    chosen = choose_embodiment(checkpoint, embodiment)
+    graphs = Graphs(
+        lambda work: export_graphs(checkpoint.policy, head_ids_of(checkpoint), len(checkpoint.manifest.views), work)
+    )
+    return write_bundle(checkpoint, folder, graphs, name=name, embodiment=chosen)
+
+
+def write_bundle(checkpoint: Checkpoint, folder: Path, graphs: Graphs, *, name: str, embodiment: str) -> BundleManifest:
     """Write a bundle; a bundle that is in its place already is replaced when the new one is whole.
 
     Args:
-        checkpoint: What training left.
+        checkpoint: What training left, in float32.
         folder: Where to.
+        graphs: What is written.
         name: What the bundle is called.
-        embodiment: Whose action statistics it carries; needed when the checkpoint has several.
+        embodiment: Whose action statistics it carries; see `choose_embodiment`.
 
     Raises:
-        UsageError: `folder` holds something else, the name is too long, or the embodiment is not the checkpoint's.
+        UsageError: `folder` holds something else, or the name is too long.
     """
     source = checkpoint.manifest
-    if not 1 <= len(name.encode()) <= MAX_BUNDLE_NAME_BYTES:
-        msg = f"bundle name {name!r}: 1 to {MAX_BUNDLE_NAME_BYTES} bytes fit on the wire; choose another with --name"
-        raise UsageError(msg)
-    known = sorted(source.statistics)
-    chosen = embodiment if embodiment is not None else (known[0] if len(known) == 1 else "")
-    if chosen not in known:
-        msg = f"embodiment {embodiment!r}: choose one of {', '.join(known)} with --embodiment"
-        raise UsageError(msg)
+    check_name(name)
     with replaced_folder(folder, BUNDLE_MANIFEST, "a bundle") as work:
-        head_ids = checkpoint.tokenizer.encode(source.prompt.head, add_special_tokens=False).ids
-        paths = export_graphs(checkpoint.policy, head_ids, len(source.views), work)
+        head_ids = head_ids_of(checkpoint)
+        paths = graphs.write(work)
         checkpoint.tokenizer.save(str(work / TOKENIZER))
-        np.savez_compressed(work / GOLDEN, **golden_numbers(checkpoint, head_ids))
+        np.savez_compressed(work / GOLDEN, **golden_numbers(checkpoint, head_ids, graphs.shown or squares(checkpoint)))
         manifest = BundleManifest(
             format_version=BUNDLE_FORMAT,
             name=name,
             preset=source.preset,
-            embodiment=chosen,
+            embodiment=embodiment,
             views=source.views,
             action=source.action,
-            statistics=source.statistics[chosen],
+            statistics=source.statistics[embodiment],
             prompt=source.prompt,
             sampler=source.sampler,
             graphs={graph: graph_spec(path) for graph, path in paths.items()},
@@ -69,23 +104,61 @@ def export_bundle(checkpoint: Checkpoint, folder: Path, *, name: str, embodiment
             tokenizer=TOKENIZER,
             golden=GOLDEN,
             files={path.name: file_entry(path) for path in sorted(work.iterdir())},
+            quantization=graphs.quantization,
         )
         write_manifest(work / BUNDLE_MANIFEST, manifest)
     return manifest
 
 
-def golden_numbers(checkpoint: Checkpoint, head_ids: list[int]) -> dict[str, Any]:
-    """Return inputs from a seed and what PyTorch makes of them, under ``GRAPH/input/NAME`` and ``GRAPH/output/NAME``.
+def check_name(name: str) -> None:
+    """Refuse a bundle's name that does not fit on the wire.
+
+    Raises:
+        UsageError: It is empty or too long.
+    """
+    if not 1 <= len(name.encode()) <= MAX_BUNDLE_NAME_BYTES:
+        msg = f"bundle name {name!r}: 1 to {MAX_BUNDLE_NAME_BYTES} bytes fit on the wire; choose another with --name"
+        raise UsageError(msg)
+
+
+def choose_embodiment(checkpoint: Checkpoint, name: str | None) -> str:
+    """Return whose action statistics a bundle carries.
+
+    Raises:
+        UsageError: It is not the checkpoint's, or was not named although the checkpoint has several.
+    """
+    known = sorted(checkpoint.manifest.statistics)
+    chosen = name if name is not None else (known[0] if len(known) == 1 else "")
+    if chosen not in known:
+        msg = f"embodiment {name!r}: choose one of {', '.join(known)} with --embodiment"
+        raise UsageError(msg)
+    return chosen
+
+
+def head_ids_of(checkpoint: Checkpoint) -> list[int]:
+    """Return the token ids of the head that every prompt begins with."""
+    ids: list[int] = checkpoint.tokenizer.encode(checkpoint.manifest.prompt.head, add_special_tokens=False).ids
+    return ids
+
+
+def squares(checkpoint: Checkpoint) -> Shown:
+    """Return pictures of coloured squares, always the same, and an instruction."""
+    source = checkpoint.manifest
+    view, rng = source.views[0], np.random.default_rng(GOLDEN_SEED)
+    views = rng.integers(0, 256, (len(source.views), view.height // 28, view.width // 28, 3), np.uint8)
+    return Shown(views.repeat(28, axis=1).repeat(28, axis=2), GOLDEN_INSTRUCTION)
+
+
+def golden_numbers(checkpoint: Checkpoint, head_ids: list[int], shown: Shown) -> dict[str, Any]:
+    """Return inputs, and what PyTorch makes of them, under ``GRAPH/input/NAME`` and ``GRAPH/output/NAME``.
 
     A whole chunk lies under ``policy``. Condition, step and actions come from the policy as it was trained, without any
     fold.
     """
     source, policy = checkpoint.manifest, checkpoint.policy
-    rng = np.random.default_rng(GOLDEN_SEED)
-    view, action = source.views[0], source.action
-    views = rng.integers(0, 256, (len(source.views), view.height // 28, view.width // 28, 3), np.uint8)
-    views = views.repeat(28, axis=1).repeat(28, axis=2)
-    text = source.prompt.render(GOLDEN_INSTRUCTION)
+    rng = np.random.default_rng(GOLDEN_SEED + 1)
+    views, action = shown.views, source.action
+    text = source.prompt.render(shown.instruction)
     token_ids = np.array([checkpoint.tokenizer.encode(text, add_special_tokens=False).ids], np.int64)
     noise = rng.standard_normal((1, action.horizon, action.dim), np.float32)
     prefix = np.clip(rng.standard_normal((1, action.horizon, action.dim), np.float32), -1, 1)

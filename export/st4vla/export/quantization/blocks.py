@@ -1,7 +1,7 @@
 """What a graph consists of: blocks, named after the policy's modules, and the products of each.
 
-Nodes of exported graphs carry the path of their module, such as ``transformer.blocks.3.attn.qkv/MatMul``. A block is what
-has a precision of its own: a layer of a network, or one of the parts between them.
+Nodes of exported graphs carry the path of their module, such as ``transformer.blocks.3.attn.qkv/MatMul``. A block is
+what has a precision of its own: a layer of a network, or one of the parts between them.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ def block_names(graph: ir.Graph) -> list[str]:
     return [*_tables(graph), *dict.fromkeys(product.block for product in find_products(graph))]
 
 
-def is_constant(value: ir.Value) -> bool:
+def is_constant(value: ir.Value | None) -> bool:
     """Say whether a value is a weight or another constant."""
-    return value.producer() is None and value.const_value is not None
+    return value is not None and value.producer() is None and value.const_value is not None
 
 
 def node_blocks(graph: ir.Graph, names: Collection[str]) -> dict[ir.Node, str]:

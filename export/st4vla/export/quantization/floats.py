@@ -1,8 +1,8 @@
 """Run blocks of a float32 graph in float16 or bfloat16.
 
-What a block multiplies, and what it does to products before they are added to the residual stream, is in its float type.
-The residual stream, norms, and everything that is not part of a block, such as the denoising arithmetic, stay float32.
-Types are explicit in the graph, as strongly typed networks want them.
+What a block multiplies, and what it does to products before they are added to the residual stream, is in its float
+type. The residual stream, norms, and everything that is not part of a block, such as the denoising arithmetic, stay
+float32. Types are explicit in the graph, as strongly typed networks want them.
 """
 
 from __future__ import annotations

@@ -26,13 +26,13 @@ def jacobian(joints_rad: npt.ArrayLike) -> tuple[Floats, Floats]:
 
     Rows are metres and radians per radian of each joint.
     """
-    base_T_joint = np.eye(4)
+    pose = np.eye(4)
     axes, origins = [], []
     for a, d, alpha, angle in zip(_A, _D, _ALPHA, np.asarray(joints_rad, np.float64), strict=True):
-        base_T_joint = base_T_joint @ _link(a, d, alpha, angle)
-        axes.append(base_T_joint[:3, 2])
-        origins.append(base_T_joint[:3, 3])
-    tip = base_T_joint[:3, 3] + base_T_joint[:3, 2] * _FINGERTIPS_M
+        pose = pose @ _link(a, d, alpha, angle)
+        axes.append(pose[:3, 2])
+        origins.append(pose[:3, 3])
+    tip = pose[:3, 3] + pose[:3, 2] * _FINGERTIPS_M
     columns = [np.concatenate([np.cross(axis, tip - origin), axis]) for axis, origin in zip(axes, origins, strict=True)]
     return tip, np.stack(columns, axis=1)
 

@@ -84,9 +84,10 @@ def _returns_rows(graph: ir.Graph, value: ir.Value, index: int) -> tuple[str, st
     """Let a graph return some rows of a value [..., C], and the largest of each channel; return the outputs' names."""
     assert value.shape is not None  # noqa: S101 - the exporter leaves shapes
     width = value.shape[-1]
+    assert isinstance(width, int)  # noqa: S101 - only lengths of prompts are dynamic
     static = [size for size in value.shape[:-1] if isinstance(size, int)]
     step = max(1, math.prod(static) // _ROWS) if len(static) == len(value.shape) - 1 else 8
-    flat = _append(graph, "Reshape", [value, _integers(graph, f"rows_shape_{index}", [-1, int(width)])])
+    flat = _append(graph, "Reshape", [value, _integers(graph, f"rows_shape_{index}", [-1, width])])
     bounds = [
         _integers(graph, f"rows_{what}_{index}", [number])
         for what, number in (("start", 0), ("end", 2**31 - 1), ("axis", 0), ("step", step))

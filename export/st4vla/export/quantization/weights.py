@@ -79,7 +79,7 @@ def quantize_int4(weight: Floats, scale_type: str = "float32") -> QuantizedWeigh
 def _scales(largest: Floats, whole: int, scale_type: str) -> Floats:
     """Return scales that take the largest numbers to the largest whole one; 1 where all are zero."""
     kind = _SCALE_TYPES[scale_type]
-    smallest = np.float32(ml_dtypes.finfo(kind).smallest_normal)
+    smallest = np.float32(ml_dtypes.finfo(kind).smallest_normal)  # type: ignore[no-untyped-call]
     scales: Floats = np.where(largest > 0, np.maximum(largest / whole, smallest), 1.0).astype(kind).astype(np.float32)
     return scales
 
