@@ -20,8 +20,8 @@ from st4vla.export.patches import FoldedPatches
 from st4vla.training.model.vision import IMAGE_MEAN, IMAGE_STD, ViewGrid, encode_patches, rotate, view_grid
 from st4vla.training.policy import St4vlaPolicy
 
-#: Added to what attention may not see; its exponential is zero in every precision, and it fits float16.
-MASKED = -3e4
+#: Added to what attention may not see; its exponential is zero in every precision, and it is far from float16's end.
+MASKED = -1e4
 
 
 def key_value_projections(policy: St4vlaPolicy, inner: nn.Linear) -> tuple[nn.ModuleList, nn.ModuleList]:

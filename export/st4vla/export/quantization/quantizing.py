@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,7 +28,6 @@ from st4vla.export.bundle import (
     write_bundle,
 )
 from st4vla.export.onnx_export import export_graphs
-from st4vla.export.quantization.cpu_form import quantize_dynamically
 from st4vla.export.quantization.deviation import ActionJudge, Deviation
 from st4vla.export.quantization.emulation import GraphSession
 from st4vla.export.quantization.frames import Frame, load_frames, sampler_feeds
@@ -39,8 +39,6 @@ from st4vla.export.quantization.sensitivity import (
     GraphLowerer,
     Progress,
     Raiser,
-    Sensitivity,
-    judge_choice,
     measure_alone,
     raise_until_it_holds,
 )
@@ -143,19 +141,18 @@ def quantize_checkpoint(
         with ActionJudge(paths, held_out, *common) as judge:
             alone = measure_alone(judge, lowerer, rungs, progress)
             raiser = Raiser(rungs, alone)
-            deviation = raise_until_it_holds(judge, lowerer, raiser, limits, fixed=fixed, report=report)
-            grounding = _judge_boxes(boxes, lowerer, raiser, material, fixed=fixed, report=report)
-            if form.name == "cpu":
-                deviation = _judge_cpu(judge, paths, lowerer, raiser, limits, emulated, fixed=fixed, report=report)
+            settle = partial(raise_until_it_holds, judge, lowerer, raiser, limits, fixed=fixed, report=report)
+            deviation = settle()
+            grounding = _judge_boxes(boxes, lowerer, raiser, material.boxes, fixed=fixed, report=report)
+            if form.dynamic:
+                report("as this CPU multiplies:")
+                deviation = settle(written_in=emulated)
             elif grounding is not None:
-                deviation = judge_choice(judge, lowerer, raiser.chosen)
+                deviation = settle()
         shown = Shown(held_out[0].views, held_out[0].instruction)
         quantization = Quantization(
             form=form.name,
-            precisions={
-                graph: {block: each for block, each in lowerer.recipe(graph, chosen).precisions.items()}
-                for graph, chosen in raiser.chosen.items()
-            },
+            precisions={graph: dict(lowerer.recipe(graph, each).precisions) for graph, each in raiser.chosen.items()},
             actions=_action_gate(deviation, limits, len(held_out)),
             grounding=grounding,
             expected=_expected(checkpoint, shown, {graph: emulated / f"{graph}.onnx" for graph in GRAPH_NAMES}),
@@ -163,7 +160,13 @@ def quantize_checkpoint(
         )
         if not quantization.passed and not allow_degraded:
             raise ParityError(_missed(quantization))
-        graphs = Graphs(lambda into: _write(into, form, paths, lowerer, raiser, alone), quantization, shown)
+
+        def write(into: Path) -> Mapping[str, Path]:
+            write_table(into / TABLE, alone, raiser.chosen)
+            write_picture(into / PICTURE, alone, raiser.chosen)
+            return {graph: lowerer.write(graph, each, into) for graph, each in raiser.chosen.items()}
+
+        graphs = Graphs(write, quantization, shown)
         return write_bundle(checkpoint, folder, graphs, name=name, embodiment=chosen_embodiment)
 
 
@@ -190,7 +193,7 @@ def _judge_boxes(
     boxes: BoxJudge | None,
     lowerer: GraphLowerer,
     raiser: Raiser,
-    material: Material,
+    count: int,
     *,
     fixed: bool,
     report: Callable[[str], None],
@@ -201,56 +204,10 @@ def _judge_boxes(
     before = boxes.iou()
     while True:
         recipe = lowerer.recipe("planner", raiser.chosen["planner"])
-        gate = GroundingGate(
-            material.boxes, before, boxes.lowered_iou(recipe, lowerer.scalings["planner"]), MAX_IOU_DROP
-        )
+        gate = GroundingGate(count, before, boxes.lowered_iou(recipe, lowerer.scalings["planner"]), MAX_IOU_DROP)
         report(f"boxes: {gate.iou_before:.2f} points before, {gate.iou_after:.2f} after")
         if gate.passed or fixed or not raiser.raise_worst(0.5, ("planner",)):
             return gate
-
-
-def _judge_cpu(
-    judge: ActionJudge,
-    paths: Mapping[str, Path],
-    lowerer: GraphLowerer,
-    raiser: Raiser,
-    bounds: Bounds,
-    folder: Path,
-    *,
-    fixed: bool,
-    report: Callable[[str], None],
-) -> Deviation:
-    """Judge what this processor makes of whole numbers, which may saturate where an exact one does not."""
-    while True:
-        for graph in GRAPH_NAMES:
-            recipe = lowerer.recipe(graph, raiser.chosen[graph])
-            quantize_dynamically(paths[graph], folder / f"{graph}.onnx", recipe)
-        deviation = judge.deviation({graph: folder / f"{graph}.onnx" for graph in GRAPH_NAMES}, exactly=False)
-        report(
-            f"as this CPU multiplies: cosine {deviation.cosine:.6f}, joints {deviation.joint_error_rad * 1e3:.2f} mrad"
-        )
-        if bounds.hold(deviation) or fixed or not raiser.raise_worst(0.7 * bounds.share_allowed(deviation)):
-            return deviation
-
-
-def _write(
-    into: Path,
-    form: Form,
-    paths: Mapping[str, Path],
-    lowerer: GraphLowerer,
-    raiser: Raiser,
-    alone: list[Sensitivity],
-) -> Mapping[str, Path]:
-    written = {}
-    for graph, rungs in raiser.chosen.items():
-        written[graph] = into / f"{graph}.onnx"
-        if form.name == "cpu":
-            quantize_dynamically(paths[graph], written[graph], lowerer.recipe(graph, rungs))
-        else:
-            lowerer.write(graph, rungs, into)
-    write_table(into / TABLE, alone, raiser.chosen)
-    write_picture(into / PICTURE, alone, raiser.chosen)
-    return written
 
 
 def _action_gate(deviation: Deviation, bounds: Bounds, frames: int) -> ActionGate:
@@ -267,7 +224,6 @@ def _action_gate(deviation: Deviation, bounds: Bounds, frames: int) -> ActionGat
 def _expected(checkpoint: Checkpoint, shown: Shown, paths: Mapping[str, Path]) -> dict[str, Parity]:
     """Return how far graphs are from the golden numbers of float32, each alone and all together."""
     golden = golden_numbers(checkpoint, head_ids_of(checkpoint), shown)
-    exactly = True
     found: dict[str, Parity] = {}
     known = {key.rpartition("/")[2]: value for key, value in golden.items() if key.startswith("policy/input/")}
     for graph, path in paths.items():
@@ -275,7 +231,7 @@ def _expected(checkpoint: Checkpoint, shown: Shown, paths: Mapping[str, Path]) -
             {key.rpartition("/")[2]: value for key, value in golden.items() if key.startswith(f"{graph}/{side}/")}
             for side in ("input", "output")
         )
-        with GraphSession(path, exactly=exactly) as session:
+        with GraphSession(path) as session:
             found[graph] = measure_parity(outputs, session.run(inputs))
             if graph != "sampler":
                 known |= session.run(known)

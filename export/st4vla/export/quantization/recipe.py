@@ -48,13 +48,14 @@ class Form:
         name: On the command line.
         ladder: Rungs, from the smallest numbers to float32. ``half`` is float16, or bfloat16 where that overflows.
         start: Graph to the rung that it begins with.
-        mixed: Whether what surrounds whole numbers is ``half`` too.
+        dynamic: Whether activations are measured and rounded in each run, and all else is float32. If not, what
+            surrounds whole numbers is ``half``.
     """
 
     name: str
     ladder: tuple[str, ...]
     start: Mapping[str, str]
-    mixed: bool
+    dynamic: bool
 
     def rungs(self, block: str, start: str) -> tuple[str, ...]:
         """Return what a block may be, from `start` on.
@@ -72,7 +73,7 @@ class Form:
         """Return the recipe of a graph from the rung of each block; some cannot be float16."""
         half = {block: "bfloat16" if block in overflowing else "float16" for block in rungs}
         precisions = {block: half[block] if rung == "half" else rung for block, rung in rungs.items()}
-        return GraphRecipe(precisions, half if self.mixed else {})
+        return GraphRecipe(precisions, {} if self.dynamic else half)
 
 
 FORMS = {
@@ -82,13 +83,13 @@ FORMS = {
             "tensorrt",
             ("int4", "int8", "half", "float32"),
             {"planner": "int4", "bridge": "int8", "sampler": "int8"},
-            mixed=True,
+            dynamic=False,
         ),
         Form(
             "cpu",
             ("int8_dynamic", "float32"),
             {"planner": "int8_dynamic", "bridge": "int8_dynamic", "sampler": "int8_dynamic"},
-            mixed=False,
+            dynamic=True,
         ),
     )
 }

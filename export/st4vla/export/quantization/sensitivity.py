@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from st4vla.contracts.manifests import GRAPH_NAMES
 from st4vla.export.quantization.blocks import block_names, find_products
+from st4vla.export.quantization.cpu_form import quantize_dynamically
 from st4vla.export.quantization.deviation import ActionJudge, Deviation
 from st4vla.export.quantization.editing import numbers
 from st4vla.export.quantization.lowering import lower_graph
@@ -82,7 +83,7 @@ class GraphLowerer:
         for name in GRAPH_NAMES:
             graph = ir.load(paths[name]).graph
             self.blocks[name] = [block for block in block_names(graph) if block not in PINNED]
-            self.overflows[name] = find_overflows(paths[name], observations[name].largest) if form.mixed else []
+            self.overflows[name] = find_overflows(paths[name], observations[name].largest) if not form.dynamic else []
             self.scalings[name] = _scalings(graph, observations[name]) if "int8" in form.ladder else {}
 
     def recipe(self, graph: str, rungs: Mapping[str, str]) -> GraphRecipe:
@@ -91,15 +92,17 @@ class GraphLowerer:
 
     def emulate(self, graph: str, rungs: Mapping[str, str]) -> Path:
         """Write a graph that rounds as its rungs do, and return its path."""
-        return self._write(graph, rungs, self._work, emulate=True)
+        target = self._work / f"{graph}.onnx"
+        lower_graph(self._paths[graph], target, self.recipe(graph, rungs), self.scalings[graph], emulate=True)
+        return target
 
     def write(self, graph: str, rungs: Mapping[str, str], folder: Path) -> Path:
         """Write a graph as an engine takes it, and return its path."""
-        return self._write(graph, rungs, folder, emulate=False)
-
-    def _write(self, graph: str, rungs: Mapping[str, str], folder: Path, *, emulate: bool) -> Path:
-        target = folder / f"{graph}.onnx"
-        lower_graph(self._paths[graph], target, self.recipe(graph, rungs), self.scalings[graph], emulate=emulate)
+        target, recipe = folder / f"{graph}.onnx", self.recipe(graph, rungs)
+        if self._form.dynamic:
+            quantize_dynamically(self._paths[graph], target, recipe)
+        else:
+            lower_graph(self._paths[graph], target, recipe, self.scalings[graph])
         return target
 
 
@@ -187,6 +190,7 @@ def raise_until_it_holds(
     raiser: Raiser,
     bounds: Bounds,
     *,
+    written_in: Path | None = None,
     fixed: bool = False,
     report: Callable[[str], None] = lambda _: None,
 ) -> Deviation:
@@ -197,20 +201,21 @@ def raise_until_it_holds(
         lowerer: Of the graphs.
         raiser: Holds the choice.
         bounds: What is near enough.
+        written_in: Judge what this processor makes of the graphs that are written into this folder, and not of emulated
+            ones: products of whole numbers may saturate where exact ones do not.
         fixed: Raise nothing.
         report: Called with one line for each try.
     """
     while True:
-        deviation = judge_choice(judge, lowerer, raiser.chosen)
+        if written_in is None:
+            changed = {graph: lowerer.emulate(graph, rungs) for graph, rungs in raiser.chosen.items()}
+        else:
+            changed = {graph: lowerer.write(graph, rungs, written_in) for graph, rungs in raiser.chosen.items()}
+        deviation = judge.deviation(changed, exactly=written_in is None)
         counts = _counted(raiser.chosen)
         report(f"{counts}: cosine {deviation.cosine:.6f}, joints {deviation.joint_error_rad * 1e3:.2f} mrad")
         if bounds.hold(deviation) or fixed or not raiser.raise_worst(_AIM * bounds.share_allowed(deviation)):
             return deviation
-
-
-def judge_choice(judge: ActionJudge, lowerer: GraphLowerer, chosen: Rungs) -> Deviation:
-    """Return what all graphs together, at the chosen rungs, do to the actions."""
-    return judge.deviation({graph: lowerer.emulate(graph, rungs) for graph, rungs in chosen.items()})
 
 
 def _scalings(graph: ir.Graph, observations: Observations) -> dict[str, Scaling]:
