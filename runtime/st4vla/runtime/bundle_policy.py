@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -14,13 +15,15 @@ from typing_extensions import Self
 
 from st4vla.contracts.action import ActionNormalizer
 from st4vla.contracts.errors import PromptError
-from st4vla.contracts.manifests import Bundle, CpuSettings, EnginesManifest
+from st4vla.contracts.manifests import Bundle, CpuSettings, EnginesManifest, degradation
 from st4vla.runtime.engines.backend import Backend
 from st4vla.runtime.engines.engine import Engine
 from st4vla.runtime.golden import load_golden
 from st4vla.runtime.noise import seeded_noise
 from st4vla.runtime.policy import PlanTensors, PolicyInfo, Views
 from st4vla.runtime.sampler import Sampler
+
+LOG = logging.getLogger(__name__)
 
 
 class BundlePolicy:
@@ -46,6 +49,9 @@ class BundlePolicy:
         system2_threads: int | None = None,
     ) -> None:
         manifest = bundle.manifest
+        warning = degradation(manifest)
+        if warning is not None:
+            LOG.warning(warning)
         self.info = PolicyInfo(manifest.name, bytes.fromhex(bundle.digest), manifest.views, manifest.action)
         self._bundle = bundle
         self._prompt = manifest.prompt

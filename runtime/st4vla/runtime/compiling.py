@@ -27,6 +27,8 @@ from st4vla.contracts.manifests import (
     EngineEntry,
     EnginesManifest,
     Parity,
+    degradation,
+    precision_of,
 )
 from st4vla.runtime.cpu_settings import find_cpu_settings
 from st4vla.runtime.engines.backend import Backend, Progress, no_progress
@@ -34,8 +36,11 @@ from st4vla.runtime.engines.engine import Array, Engine
 from st4vla.runtime.golden import load_golden, load_golden_chunk, measure_parity
 from st4vla.runtime.sampler import Sampler
 
-#: Largest relative difference from the golden outputs by precision; the gate of fp32 is the one that export is held to.
-PARITY_BOUNDS = {"fp32": 1e-4}
+#: Largest relative difference from the golden outputs of a bundle in float32; export is held to it too.
+FLOAT32_BOUND = 1e-4
+#: What a quantised graph may be farther from them than it was when it was quantised, as a factor and in addition: other
+#: processors add in another order, after which other numbers are rounded up.
+QUANTIZED_FACTOR, QUANTIZED_EXTRA = 1.5, 5e-3
 TIMED_RUNS = 5
 
 
@@ -80,6 +85,9 @@ def compile_bundle(
     if not again:
         with suppress(ManifestError, FileMissingError, FileAlteredError, FingerprintMismatchError):
             return open_engines(target, bundle, fingerprint)
+    warning = degradation(bundle.manifest)
+    if warning is not None:
+        report(warning)
     with replaced_folder(target, ENGINES_MANIFEST, "engines") as work:
         known, golden = load_golden_chunk(bundle)
         engines: dict[str, EngineEntry] = {}
@@ -92,11 +100,12 @@ def compile_bundle(
             with backend.load(compiled, tensors) as engine:
                 parity, latency_ms = _measure(bundle, engine)
                 known |= _answer(bundle, engine, known)
-            _check_parity(f"engine {name!r} of {backend.name}", parity)
-            engines[name] = EngineEntry(compiled.name, "fp32", compile_s, parity, latency_ms)
+            _check_parity(f"engine {name!r} of {backend.name}", parity, _bound(bundle, name))
+            precision = precision_of(bundle.manifest.quantization, name)
+            engines[name] = EngineEntry(compiled.name, precision, compile_s, parity, latency_ms)
             report(f"{name}: compiled in {compile_s:.2f} s, parity {parity.max_relative:.1e}, {latency_ms:.2f} ms")
         actions = measure_parity({"actions": golden}, known)
-        _check_parity(f"the chunk of all engines of {backend.name}", actions)
+        _check_parity(f"the chunk of all engines of {backend.name}", actions, _bound(bundle, "actions"))
         report(f"actions: parity {actions.max_relative:.1e}")
         if fingerprint.cores:
             engines |= find_cpu_settings(bundle, backend, work, engines, fingerprint.cores, report=report)
@@ -158,8 +167,15 @@ def _answer(bundle: Bundle, engine: Engine, known: Mapping[str, Array]) -> dict[
     return engine.run({spec.name: known[spec.name] for spec in engine.inputs})
 
 
-def _check_parity(what: str, parity: Parity) -> None:
-    bound = PARITY_BOUNDS["fp32"]
+def _bound(bundle: Bundle, what: str) -> float:
+    """Return how far a graph, or ``actions``, may be from the golden numbers, relative to the largest of them."""
+    quantization = bundle.manifest.quantization
+    if quantization is None:
+        return FLOAT32_BOUND
+    return QUANTIZED_FACTOR * quantization.expected[what].max_relative + QUANTIZED_EXTRA
+
+
+def _check_parity(what: str, parity: Parity, bound: float) -> None:
     if not parity.max_relative <= bound:
         msg = (
             f"{what} differs from the golden outputs by {parity.max_relative:.2e} (relative), allowed is {bound:.0e}; "

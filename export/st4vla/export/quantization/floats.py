@@ -55,6 +55,16 @@ def lower_floats(
     _Lowering(graph, names, {block: FLOAT_TYPES[name] for block, name in block_types.items()}, emulate).run()
 
 
+def narrowed_tensors(graph: ir.Graph, names: Collection[str]) -> set[tuple[str, str]]:
+    """Return which float32 tensors become smaller floats where all blocks are: the block that needs it, and its name.
+
+    The graph is changed on the way.
+    """
+    lowering = _Lowering(graph, names, dict.fromkeys(names, ir.DataType.FLOAT16), emulate=False)
+    lowering.run()
+    return lowering.narrowed
+
+
 class _Lowering:
     def __init__(
         self, graph: ir.Graph, names: Collection[str], block_types: Mapping[str, ir.DataType], emulate: bool
@@ -63,6 +73,7 @@ class _Lowering:
         self._editor, self._blocks = Editor(graph), node_blocks(graph, names)
         self._types: dict[ir.Value, ir.DataType] = {}
         self._cast: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
+        self.narrowed: set[tuple[str, str]] = set()
         #: What attention multiplies queries with keys to, and what follows from it.
         self._scores: set[ir.Value] = set()
 
@@ -124,6 +135,8 @@ class _Lowering:
         return self._cast[key]
 
     def _converted(self, value: ir.Value, wanted: ir.DataType, node: ir.Node) -> ir.Value:
+        if wanted is not ir.DataType.FLOAT:
+            self.narrowed.add((self._blocks[node], str(value.name)))
         if is_constant(value):
             dtype = ir.DataType.FLOAT if self._emulate else wanted
             return self._editor.computed(
@@ -144,6 +157,7 @@ class _Lowering:
 
     def _set_type(self, node: ir.Node, value: ir.Value, wanted: ir.DataType) -> None:
         """Note, or emulate, that a node's output is of a float type."""
+        self.narrowed.add((self._blocks[node], str(value.name)))
         # A table of embeddings is stored small; what is read from it is the residual stream.
         table = node.op_type == "Gather" and is_constant(node.inputs[0])
         if self._emulate:

@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from st4vla.export.onnx_export import save_graph
-from st4vla.export.quantization.blocks import block_names, find_products, is_constant, node_blocks
+from st4vla.export.quantization.blocks import find_products
 from st4vla.export.quantization.emulation import GraphSession
 from st4vla.export.quantization.scaling import Observed
 from st4vla.runtime.engines.engine import Array
@@ -27,11 +27,11 @@ class Observations:
 
     Attributes:
         activations: Module of a product to what it multiplied.
-        largest: Name of a float tensor to its block and its largest absolute value.
+        largest: Name of a float tensor to its largest absolute value.
     """
 
     activations: Mapping[str, Observed]
-    largest: Mapping[str, tuple[str, float]]
+    largest: Mapping[str, float]
 
 
 def observe(source: Path, runs: Iterable[Mapping[str, Array]], work: Path) -> Observations:
@@ -45,16 +45,10 @@ def observe(source: Path, runs: Iterable[Mapping[str, Array]], work: Path) -> Ob
     model = ir.load(source)
     graph = model.graph
     products = find_products(graph)
-    blocks = node_blocks(graph, block_names(graph))
     modules: dict[ir.Value, list[str]] = {}
     for product in products:
         modules.setdefault(product.activation, []).append(product.module)
-    tensors = {
-        value: blocks[node]
-        for node in graph
-        for value in node.outputs
-        if value.dtype is ir.DataType.FLOAT and blocks[node] and not is_constant(value)
-    }
+    tensors = [value for node in graph for value in node.outputs if value.dtype is ir.DataType.FLOAT]
     graph.outputs.clear()
     rows = {value: _returns_rows(graph, value, index) for index, value in enumerate(modules)}
     peaks = {value: _returns_peak(graph, value, index) for index, value in enumerate(tensors)}
@@ -77,7 +71,7 @@ def observe(source: Path, runs: Iterable[Mapping[str, Array]], work: Path) -> Ob
         for value, names in modules.items()
         for module in names
     }
-    return Observations(activations, {str(value.name): (tensors[value], highest[value]) for value in tensors})
+    return Observations(activations, {str(value.name): highest[value] for value in tensors})
 
 
 def _returns_rows(graph: ir.Graph, value: ir.Value, index: int) -> tuple[str, str]:

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from st4vla.export.quantization.blocks import find_products
+from st4vla.export.quantization.blocks import block_names, find_products
 from st4vla.export.quantization.editing import numbers
+from st4vla.export.quantization.floats import narrowed_tensors
 
 #: Largest finite number of float16.
 LARGEST = 65_504.0
@@ -37,18 +38,20 @@ class Overflow:
         return f"{self.block}: {self.tensor} reaches {self.largest:.3g}; float16 ends at {LARGEST:.0f}"
 
 
-def find_overflows(source: Path, largest: Mapping[str, tuple[str, float]]) -> list[Overflow]:
+def find_overflows(source: Path, largest: Mapping[str, float]) -> list[Overflow]:
     """Return what float16 cannot hold of a graph: activations with `HEADROOM`, and weights as they are.
 
     Args:
         source: The float32 graph.
-        largest: Name of a tensor to its block and its largest absolute value; see `Observations`.
+        largest: Name of a tensor to its largest absolute value; see `Observations`.
     """
-    found = [
-        Overflow(block, name, value) for name, (block, value) in largest.items() if not value * HEADROOM <= LARGEST
-    ]
-    for product in find_products(ir.load(source).graph):
-        value = float(np.abs(numbers(product.weight)).max())
-        if not value <= LARGEST:
-            found.append(Overflow(product.block, str(product.weight.name), value))
+    graph = ir.load(source).graph
+    weights = {
+        (product.block, str(product.weight.name), float(np.abs(numbers(product.weight)).max()))
+        for product in find_products(graph)
+    }
+    found = [Overflow(*each) for each in sorted(weights) if not each[2] <= LARGEST]
+    for block, name in sorted(narrowed_tensors(graph, block_names(graph))):
+        if name in largest and not largest[name] * HEADROOM <= LARGEST:
+            found.append(Overflow(block, name, largest[name]))
     return found

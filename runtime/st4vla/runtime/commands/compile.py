@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from st4vla.contracts.command_line import Command
-from st4vla.contracts.manifests import Bundle
+from st4vla.contracts.manifests import Bundle, degradation
 from st4vla.runtime.compiling import compile_bundle, default_engines_folder
 from st4vla.runtime.device import this_device
 from st4vla.runtime.engines.catalogue import choose_backend
@@ -41,6 +41,7 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
         print("nothing has changed since these engines were compiled; --again compiles them anyway")
     return {
         "engines": str(target),
+        "degraded": degradation(bundle.manifest) is not None,
         "backend": backend.name,
         "parity": {name: entry.parity.max_relative for name, entry in manifest.engines.items()}
         | {"actions": manifest.actions.max_relative},
