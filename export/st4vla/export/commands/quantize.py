@@ -24,6 +24,9 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--for", dest="form", default="tensorrt", help="kind of engine: tensorrt or cpu (default: %(default)s)"
     )
     parser.add_argument("--samples", type=Path, help="held-out grounding samples; without them boxes are not judged")
+    parser.add_argument(
+        "--calibration-samples", type=Path, help="training's grounding samples, whose words give ranges too"
+    )
     parser.add_argument("--images", type=Path, help="folder of their pictures (default: the data set)")
     for graph in ("planner", "bridge", "sampler"):
         parser.add_argument(
@@ -76,6 +79,7 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
             calibration_frames=options.calibration_frames,
             held_out_frames=options.frames,
             samples=options.samples,
+            calibration_samples=options.calibration_samples,
             images=options.images,
             boxes=options.boxes,
             seed=options.seed,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,16 @@ from torch import Tensor, nn
 from st4vla.export.quantization.blocks import block_of
 from st4vla.export.quantization.lowering import quantize_weight
 from st4vla.export.quantization.recipe import GraphRecipe
-from st4vla.export.quantization.scaling import Scaling
+from st4vla.export.quantization.scaling import Observed, Scaling
+from st4vla.export.quantization.weights import Floats
 from st4vla.training.checkpoint import Checkpoint
 from st4vla.training.grounding.accuracy import ask_for_boxes
 from st4vla.training.grounding.batches import GroundingSet
 from st4vla.training.grounding.samples import Task
 from st4vla.training.policy import St4vlaPolicy
 
+#: Rows that are kept of what a product multiplies, about, and of how many runs.
+_ROWS_OF_A_RUN, _RUNS_KEPT = 24, 64
 _TYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -57,20 +61,65 @@ class BoxJudge:
             return self.iou()
 
 
+def observe_answers(
+    checkpoint: Checkpoint, samples: Path, images: Path, *, count: int, seed: int
+) -> dict[str, Observed]:
+    """Return what the planner's products multiply while it is asked for boxes, by module.
+
+    Words of questions and answers reach ranges that instructions to the robot do not.
+
+    Args:
+        checkpoint: The policy.
+        samples: File of grounding samples; not those that it is judged by.
+        images: Folder that the pictures' names start from.
+        count: How many are asked.
+        seed: Which.
+
+    Raises:
+        DatasetError: The samples cannot be read, or none of them asks for a box.
+    """
+    rows: dict[str, list[Floats]] = {}
+    largest: dict[str, Floats] = {}
+
+    def watch(path: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        del module
+        x = inputs[0].float().flatten(0, -2).numpy()
+        if len(rows.setdefault(path, [])) < _RUNS_KEPT:
+            rows[path].append(x[:: max(1, len(x) // _ROWS_OF_A_RUN)].copy())
+        largest[path] = np.maximum(largest.get(path, 0.0), np.abs(x).max(axis=0))
+
+    hooks = [module.register_forward_pre_hook(partial(watch, path)) for path, module in _linears(checkpoint.policy)]
+    try:
+        BoxJudge(checkpoint, samples, images, count=count, seed=seed).iou()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {path: Observed(np.concatenate(rows[path]), largest[path]) for path in rows}
+
+
 @contextmanager
 def lowered_planner(policy: St4vlaPolicy, recipe: GraphRecipe, scalings: Mapping[str, Scaling]) -> Iterator[None]:
     """Round the products of a policy's planner for a while."""
+    with ExitStack() as stack:
+        for path, linear in _linears(policy):
+            block = block_of(f"{path}/MatMul")
+            precision = recipe.precisions.get(block, "float32")
+            if precision != "float32":
+                around = recipe.float_types().get(block, "float32")
+                stack.enter_context(_rounded(linear, precision, around, scalings.get(path)))
+        yield
+
+
+def _linears(policy: St4vlaPolicy) -> list[tuple[str, nn.Linear]]:
+    """Return the planner's linear layers, by the paths that its graph's products have."""
     model = policy.qwen_vl_interface.model.model
     parts = {"visual": model.visual, "layers": model.language_model.layers}
-    with ExitStack() as stack:
-        for part, root in parts.items():
-            for name, module in root.named_modules():
-                path = f"{part}.{name}"
-                precision = recipe.precisions.get(block_of(f"{path}/MatMul"), "float32")
-                if isinstance(module, nn.Linear) and precision != "float32":
-                    around = recipe.float_types().get(block_of(f"{path}/MatMul"), "float32")
-                    stack.enter_context(_rounded(module, precision, around, scalings.get(path)))
-        yield
+    return [
+        (f"{part}.{name}", module)
+        for part, root in parts.items()
+        for name, module in root.named_modules()
+        if isinstance(module, nn.Linear)
+    ]
 
 
 @contextmanager
@@ -78,7 +127,7 @@ def _rounded(linear: nn.Linear, precision: str, around: str, scaling: Scaling | 
     """Round a linear layer's weight, what it multiplies and what it makes for a while."""
     weight = linear.weight.data
     used = scaling if precision == "int8" else None
-    linear.weight.data = _weight(weight, precision, around, used)
+    linear.weight.data = _weight(weight, precision, around, scaling)
 
     def before(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         del module
@@ -104,8 +153,9 @@ def _rounded(linear: nn.Linear, precision: str, around: str, scaling: Scaling | 
 def _weight(weight: Tensor, precision: str, around: str, scaling: Scaling | None) -> Tensor:
     """Return a weight [out, in], rounded."""
     turned = weight.float().numpy().T
-    smoothed = turned if scaling is None else turned * scaling.smoothing[:, None]
-    quantized = quantize_weight(precision, smoothed, around)
+    if scaling is not None and precision == "int8":
+        turned = turned * scaling.smoothing[:, None]
+    quantized = quantize_weight(precision, turned, around, scaling)
     if quantized is None:
         return _through(weight, around)
     return torch.from_numpy(np.ascontiguousarray(quantized.floats().T)).to(weight.dtype)

@@ -29,9 +29,12 @@ def lower_graph(
         source: A graph of `export_graphs`.
         target: Where to; another folder's.
         recipe: What each block becomes.
-        scalings: For each product in int8, by its module: the range of what it multiplies.
+        scalings: What is known of what each product multiplies, by its module; int8 needs it.
         emulate: Write a graph that rounds as the true one does, but computes in float32, so that every machine can run
             it and none rounds more than it must.
+
+    Raises:
+        ValueError: A product in int8 has no scaling.
     """
     model = ir.load(source)
     names = block_names(model.graph)
@@ -40,11 +43,22 @@ def lower_graph(
     save_graph(model, target)
 
 
-def quantize_weight(precision: str, weight: Floats, scale_type: str) -> QuantizedWeight | None:
-    """Return a product's weight [in, out] in whole numbers; None where it stays as it is."""
+def quantize_weight(
+    precision: str, weight: Floats, scale_type: str, scaling: Scaling | None = None
+) -> QuantizedWeight | None:
+    """Return a product's weight [in, out] in whole numbers; None where it stays as it is.
+
+    Args:
+        precision: Of its block.
+        weight: [in, out]; in int8, smoothed already.
+        scale_type: What scales are stored as.
+        scaling: What is known of its activations: the errors of some rows of int4 count more.
+    """
     if precision in {"int8", "int8_dynamic"}:
         return quantize_int8(weight, scale_type)
-    return quantize_int4(weight, scale_type) if precision == "int4" and fits_int4(weight.shape[0]) else None
+    if precision == "int4" and fits_int4(weight.shape[0]):
+        return quantize_int4(weight, scale_type, scaling.importance if scaling else None)
+    return None
 
 
 class _Products:
@@ -62,14 +76,16 @@ class _Products:
             if product.block in PINNED:
                 continue
             weight = np.asarray(numbers(product.weight), np.float32)
+            scaling = self._scalings.get(product.module)
             if precision == "int8":
-                scaling = self._scalings[product.module]
+                if scaling is None:
+                    raise ValueError(f"no range is known of what {product.module} multiplies")
                 product.node.replace_input_with(0, self._in_range(product, scaling))
                 weight = weight * scaling.smoothing[:, None]
             elif precision == "int8_dynamic":
                 product.node.replace_input_with(0, self._measured(product))
             around = self._recipe.float_types().get(product.block, "float32")
-            quantized = quantize_weight(precision, weight, around)
+            quantized = quantize_weight(precision, weight, around, scaling)
             if quantized is not None:
                 product.node.replace_input_with(1, self._whole(product, quantized))
         self._editor.drop_unused()

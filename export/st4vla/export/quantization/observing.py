@@ -33,6 +33,14 @@ class Observations:
     activations: Mapping[str, Observed]
     largest: Mapping[str, float]
 
+    def joined(self, activations: Mapping[str, Observed]) -> Observations:
+        """Return the same with what was seen elsewhere of some products."""
+        joined = {
+            module: seen.joined(activations[module]) if module in activations else seen
+            for module, seen in self.activations.items()
+        }
+        return Observations(joined, self.largest)
+
 
 def observe(source: Path, runs: Iterable[Mapping[str, Array]], work: Path) -> Observations:
     """Observe a graph.

@@ -31,7 +31,7 @@ from st4vla.export.onnx_export import export_graphs
 from st4vla.export.quantization.deviation import ActionJudge, Deviation
 from st4vla.export.quantization.emulation import GraphSession
 from st4vla.export.quantization.frames import Frame, load_frames, sampler_feeds
-from st4vla.export.quantization.grounding import BoxJudge
+from st4vla.export.quantization.grounding import BoxJudge, observe_answers
 from st4vla.export.quantization.observing import Observations, observe
 from st4vla.export.quantization.recipe import Form
 from st4vla.export.quantization.sensitivity import (
@@ -62,6 +62,7 @@ class Material:
         calibration_frames: How many frames of the first.
         held_out_frames: How many of the second.
         samples: Held-out grounding samples; None leaves boxes unmeasured.
+        calibration_samples: Grounding samples for ranges, of training; None takes those of actions alone.
         images: Folder that their pictures' names start from.
         boxes: How many are asked for.
         seed: Which frames, noise and boxes.
@@ -73,6 +74,7 @@ class Material:
     calibration_frames: int = 16
     held_out_frames: int = 16
     samples: Path | None = None
+    calibration_samples: Path | None = None
     images: Path | None = None
     boxes: int = 100
     seed: int = 0
@@ -131,6 +133,10 @@ def quantize_checkpoint(
         common = source.action, normalizer, source.sampler.num_steps
         with ActionJudge(paths, frames, *common) as seen:
             observations = _observe(paths, seen, work, progress)
+        if material.calibration_samples is not None:
+            images, count = material.images or material.data, material.calibration_frames
+            answers = observe_answers(checkpoint, material.calibration_samples, images, count=count, seed=material.seed)
+            observations["planner"] = observations["planner"].joined(answers)
         lowerer = GraphLowerer(paths, form, observations, emulated)
         overflows = [str(each) for name in GRAPH_NAMES for each in lowerer.overflows[name]]
         for line in overflows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,6 +28,10 @@ class Observed:
     rows: Floats
     largest: Floats
 
+    def joined(self, other: Observed) -> Observed:
+        """Return what both saw."""
+        return Observed(np.concatenate([self.rows, other.rows]), np.maximum(self.largest, other.largest))
+
 
 @dataclass(frozen=True)
 class Scaling:
@@ -36,10 +40,12 @@ class Scaling:
     Attributes:
         smoothing: What each channel is divided by, and the weight's rows multiplied with, [in].
         scale: Of the divided activations.
+        importance: Mean square of each channel, [in]; None where it is not known.
     """
 
     smoothing: Floats
     scale: float
+    importance: Floats | None = None
 
     @property
     def smooths(self) -> bool:
@@ -76,7 +82,7 @@ def choose_scaling(observed: Observed, weights: list[Floats]) -> Scaling:
             if error < least:
                 best, least = scaling, error
     assert best is not None  # noqa: S101 - errors are finite
-    return best
+    return replace(best, importance=np.square(observed.rows).mean(axis=0))
 
 
 def _smoothing(activations: Floats, weights: Floats, strength: float) -> Floats:

@@ -52,10 +52,14 @@ def fits_int4(rows: int) -> bool:
     return rows % INT4_BLOCK == 0
 
 
-def quantize_int4(weight: Floats, scale_type: str = "float32") -> QuantizedWeight:
+def quantize_int4(weight: Floats, scale_type: str = "float32", importance: Floats | None = None) -> QuantizedWeight:
     """Return a weight [in, out] in int4, rounded to nearest, with the scale of each block that errs least.
 
-    Scales are numbers that `scale_type` can hold.
+    Args:
+        weight: [in, out].
+        scale_type: Scales are numbers that it can hold.
+        importance: How much the error of each row counts, [in]: the mean square of what it is multiplied with. None
+            counts all alike.
 
     Raises:
         ValueError: Its rows do not divide into blocks; see `fits_int4`.
@@ -66,10 +70,13 @@ def quantize_int4(weight: Floats, scale_type: str = "float32") -> QuantizedWeigh
     blocks = weight.reshape(-1, INT4_BLOCK, columns)
     largest = np.abs(blocks).max(axis=1)
     best_scales = _scales(largest, _INT4_LARGEST, scale_type)
+    counts = np.ones(rows, np.float32) if importance is None else importance
+    counts = counts.reshape(-1, INT4_BLOCK, 1)
     best_error = np.full(largest.shape, np.inf, np.float32)
     for share in _SHARES:
         scales = _scales(largest * np.float32(share), _INT4_LARGEST, scale_type)
-        error = np.square(_rounded(blocks / scales[:, None], _INT4_LARGEST) * scales[:, None] - blocks).sum(axis=1)
+        rounded = _rounded(blocks / scales[:, None], _INT4_LARGEST) * scales[:, None]
+        error = (np.square(rounded - blocks) * counts).sum(axis=1)
         better = error < best_error
         best_scales, best_error = np.where(better, scales, best_scales), np.where(better, error, best_error)
     values = _rounded(blocks / best_scales[:, None], _INT4_LARGEST).reshape(weight.shape)
