@@ -8,13 +8,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 APT_PACKAGES := cmake libegl1 libosmesa6
 ROBOSUITE := robosuite==1.5.2
 
-.PHONY: help demo test test-all ctest lint bundle clean
+.PHONY: help demo test test-all ctest lint bundle bench-export clean
 
 help:
 	@echo "make demo      set up, and drive the simulated arm from the tiny bundle; results in out/demo"
 	@echo "make test      set up, lint and run the tests"
 	@echo "make test-all  the same with the slow tests"
 	@echo "make lint      ruff, mypy, import-linter"
+	@echo "make bench-export  engines on this CPU against eager PyTorch; trains the preset small first (half an hour or more)"
 	@echo "make bundle    make bundles/tiny again from its seed"
 
 $(VENV)/.venv-made:
@@ -63,6 +64,27 @@ test-all: lint ctest
 bundle: $(VENV)/.dev
 	$(BIN)/st4vla train init --preset tiny --seed 0 --out out/tiny --force
 	$(BIN)/st4vla export out/tiny --out bundles/tiny --name tiny
+
+# What `bench-export` needs: weights that have learnt something, in float32 and quantised.
+DATA := out/data/tabletop/meta/info.json
+SMALL := out/small_trained/checkpoint/checkpoint.json
+$(DATA): | $(VENV)/.dev
+	$(BIN)/st4vla record --out out/data/tabletop --episodes 60
+
+$(SMALL): | $(VENV)/.dev $(DATA)
+	$(BIN)/st4vla train init --preset small --seed 0 --out out/small_init --force
+	$(BIN)/st4vla train actions --config training/configs/small_actions.toml --out out/small_trained
+
+out/bundle_small/bundle.json: $(SMALL)
+	$(BIN)/st4vla export out/small_trained/checkpoint --out out/bundle_small --name small
+
+out/bundle_small_cpu/bundle.json: $(SMALL)
+	$(BIN)/st4vla quantize out/small_trained/checkpoint --for cpu --data out/data/tabletop --frames 8 \
+	  --out out/bundle_small_cpu --name small-cpu
+
+bench-export: out/bundle_small/bundle.json out/bundle_small_cpu/bundle.json
+	$(BIN)/st4vla bench-export out/small_trained/checkpoint --float32 out/bundle_small --quantised out/bundle_small_cpu \
+	  --data out/data/tabletop --out out/bench_export.json
 
 clean:
 	rm -rf build out dist .mypy_cache .ruff_cache .pytest_cache
