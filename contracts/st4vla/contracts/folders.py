@@ -26,12 +26,7 @@ def replaced_folder(target: Path, manifest: str, what: str) -> Iterator[Path]:
     Raises:
         UsageError: `target` is a file, or a folder that holds something else.
     """
-    if target.exists() and not target.is_dir():
-        msg = f"{target} is a file; name a folder for the {what}"
-        raise UsageError(msg)
-    if target.exists() and any(target.iterdir()) and not (target / manifest).is_file():
-        msg = f"{target} holds something other than {what}; name an empty or a new folder"
-        raise UsageError(msg)
+    require_replaceable(target, manifest, what)
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     work, old = staging / "new", staging / "old"
@@ -43,3 +38,17 @@ def replaced_folder(target: Path, manifest: str, what: str) -> Iterator[Path]:
         work.rename(target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def require_replaceable(target: Path, manifest: str, what: str) -> None:
+    """Refuse a folder that `replaced_folder` would not replace.
+
+    Raises:
+        UsageError: See there.
+    """
+    if target.exists() and not target.is_dir():
+        msg = f"{target} is a file; name a folder for the {what}"
+        raise UsageError(msg)
+    if target.exists() and any(target.iterdir()) and not (target / manifest).is_file():
+        msg = f"{target} holds something other than {what}; name an empty or a new folder"
+        raise UsageError(msg)

@@ -38,6 +38,12 @@ class Product:
         """The path of its module."""
         return str(self.node.name).partition("/")[0]
 
+    @property
+    def rows(self) -> int:
+        """How many rows its weight has."""
+        assert self.weight.const_value is not None  # noqa: S101 - it is a constant
+        return int(self.weight.const_value.shape.numpy()[0])
+
 
 def block_of(name: str) -> str:
     """Return the block of a node of that name; empty where the name has no module.
@@ -67,7 +73,13 @@ def find_products(graph: ir.Graph) -> list[Product]:
 
 def block_names(graph: ir.Graph) -> list[str]:
     """Return the blocks that have products, in the graph's order, and before them the table of embeddings."""
-    return [*_tables(graph), *dict.fromkeys(product.block for product in find_products(graph))]
+    return [*table_names(graph), *dict.fromkeys(product.block for product in find_products(graph))]
+
+
+def table_names(graph: ir.Graph) -> list[str]:
+    """Return the blocks that are tables of embeddings."""
+    names = [block_of(str(node.name)) for node in graph if node.op_type == "Gather" and is_constant(node.inputs[0])]
+    return [name for name in names if name == EMBEDDING]
 
 
 def is_constant(value: ir.Value | None) -> bool:
@@ -92,8 +104,3 @@ def node_blocks(graph: ir.Graph, names: Collection[str]) -> dict[ir.Node, str]:
             own = next((blocks[each] for each in producers if each is not None and blocks[each]), "")
         blocks[node] = own
     return blocks
-
-
-def _tables(graph: ir.Graph) -> list[str]:
-    names = [block_of(str(node.name)) for node in graph if node.op_type == "Gather" and is_constant(node.inputs[0])]
-    return [name for name in names if name == EMBEDDING]

@@ -42,7 +42,7 @@ def quantize_dynamically(source: Path, target: Path, recipe: GraphRecipe) -> Non
         logging.disable(logging.WARNING)
         try:
             quantizer = ORTQuantizer(source)
-            quantizer.quantize(folder, config, file_suffix="quantized", use_external_data_format=False)
+            quantizer.quantize(config, folder, file_suffix="quantized", use_external_data_format=False)
         finally:
             logging.disable(previous)
         model = ir.load(Path(folder) / f"{source.stem}_quantized.onnx")

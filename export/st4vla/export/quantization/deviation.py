@@ -85,10 +85,11 @@ class ActionJudge:
                 sessions[name] = stack.enter_context(GraphSession(path, exactly=exactly))
             pairs = list(zip(self.frames, self._answers, strict=True))[:count]
             found = [self._compare(known, self._answer(frame, sessions, known)) for frame, known in pairs]
+        # numpy's own extremes let NaN through, whichever frame it comes from.
         return Deviation(
-            min(each.cosine for each in found),
-            min(each.trajectory_cosine for each in found),
-            max(each.joint_error_rad for each in found),
+            float(np.min([each.cosine for each in found])),
+            float(np.min([each.trajectory_cosine for each in found])),
+            float(np.max([each.joint_error_rad for each in found])),
         )
 
     def feeds(self, graph: str) -> list[dict[str, Array]]:

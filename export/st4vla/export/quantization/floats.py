@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from st4vla.export.quantization.blocks import is_constant, node_blocks
 from st4vla.export.quantization.editing import Editor, numbers
+from st4vla.export.quantization.recipe import PINNED
 
 FLOAT_TYPES = {
     "float32": ir.DataType.FLOAT,
@@ -60,7 +61,8 @@ def narrowed_tensors(graph: ir.Graph, names: Collection[str]) -> set[tuple[str, 
 
     The graph is changed on the way.
     """
-    lowering = _Lowering(graph, names, dict.fromkeys(names, ir.DataType.FLOAT16), emulate=False)
+    small = {name: ir.DataType.FLOAT16 for name in names if name not in PINNED}
+    lowering = _Lowering(graph, names, small, emulate=False)
     lowering.run()
     return lowering.narrowed
 
@@ -84,6 +86,8 @@ class _Lowering:
             self._follow_scores(node)
             for index, value in enumerate(node.inputs):
                 if value is not None and self._is_float(value):
+                    if wanted is not ir.DataType.FLOAT:
+                        self.narrowed.add((self._blocks[node], str(value.name)))
                     node.replace_input_with(index, self._as(value, wanted, node))
             if wanted is ir.DataType.FLOAT:
                 continue
@@ -130,13 +134,12 @@ class _Lowering:
             return value
         key = value, wanted
         if key not in self._cast:
-            self._cast[key] = self._converted(value, wanted, node)
-            self._types[self._cast[key]] = wanted
+            self._cast[key] = made = self._converted(value, wanted, node)
+            if made is not value:
+                self._types[made] = wanted
         return self._cast[key]
 
     def _converted(self, value: ir.Value, wanted: ir.DataType, node: ir.Node) -> ir.Value:
-        if wanted is not ir.DataType.FLOAT:
-            self.narrowed.add((self._blocks[node], str(value.name)))
         if is_constant(value):
             dtype = ir.DataType.FLOAT if self._emulate else wanted
             return self._editor.computed(
@@ -183,6 +186,8 @@ class _Lowering:
         for index, output in enumerate(self._graph.outputs):
             if output is value:
                 self._rename_output(index, value, rounded)
+        if value in self._scores:
+            self._scores.add(rounded)
         return rounded
 
     def _restore_output(self, index: int, value: ir.Value) -> None:

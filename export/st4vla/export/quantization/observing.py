@@ -56,7 +56,8 @@ def observe(source: Path, runs: Iterable[Mapping[str, Array]], work: Path) -> Ob
     modules: dict[ir.Value, list[str]] = {}
     for product in products:
         modules.setdefault(product.activation, []).append(product.module)
-    tensors = [value for node in graph for value in node.outputs if value.dtype is ir.DataType.FLOAT]
+    values = [*graph.inputs, *(value for node in graph for value in node.outputs)]
+    tensors = [value for value in values if value.dtype is ir.DataType.FLOAT]
     graph.outputs.clear()
     rows = {value: _returns_rows(graph, value, index) for index, value in enumerate(modules)}
     peaks = {value: _returns_peak(graph, value, index) for index, value in enumerate(tensors)}
@@ -74,11 +75,8 @@ def observe(source: Path, runs: Iterable[Mapping[str, Array]], work: Path) -> Ob
                 channels[value] = np.maximum(channels.get(value, 0.0), found[channel_name])
             for value, name in peaks.items():
                 highest[value] = max(highest[value], float(found[name]))
-    activations = {
-        module: Observed(np.concatenate(kept[value]), channels[value])
-        for value, names in modules.items()
-        for module in names
-    }
+    seen = {value: Observed(np.concatenate(kept[value]), channels[value]) for value in modules}
+    activations = {module: seen[value] for value, names in modules.items() for module in names}
     return Observations(activations, {str(value.name): highest[value] for value in tensors})
 
 

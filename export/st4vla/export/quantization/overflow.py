@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from st4vla.export.quantization.blocks import block_names, find_products
+from st4vla.export.quantization.blocks import block_names
 from st4vla.export.quantization.editing import numbers
 from st4vla.export.quantization.floats import narrowed_tensors
 
@@ -46,12 +46,13 @@ def find_overflows(source: Path, largest: Mapping[str, float]) -> list[Overflow]
         largest: Name of a tensor to its largest absolute value; see `Observations`.
     """
     graph = ir.load(source).graph
-    weights = {
-        (product.block, str(product.weight.name), float(np.abs(numbers(product.weight)).max()))
-        for product in find_products(graph)
-    }
-    found = [Overflow(*each) for each in sorted(weights) if not each[2] <= LARGEST]
+    constants = dict(graph.initializers)
+    found = []
     for block, name in sorted(narrowed_tensors(graph, block_names(graph))):
-        if name in largest and not largest[name] * HEADROOM <= LARGEST:
-            found.append(Overflow(block, name, largest[name]))
+        if name in constants:
+            reached, headroom = float(np.abs(numbers(constants[name])).max()), 1.0
+        else:
+            reached, headroom = largest.get(name, 0.0), HEADROOM
+        if not reached * headroom <= LARGEST:
+            found.append(Overflow(block, name, reached))
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +11,9 @@ from tempfile import TemporaryDirectory
 
 from st4vla.contracts.action import ActionNormalizer
 from st4vla.contracts.errors import ParityError
+from st4vla.contracts.folders import require_replaceable
 from st4vla.contracts.manifests import (
+    BUNDLE_MANIFEST,
     GRAPH_NAMES,
     ActionGate,
     BundleManifest,
@@ -114,12 +117,17 @@ def quantize_checkpoint(
     Raises:
         UsageError: The folder, the name, the embodiment or a precision is not possible.
         DatasetError: The material cannot be read.
-        ParityError: The gate does not hold, and `allow_degraded` was not said. Nothing is written.
+        ParityError: The gate does not hold, and `allow_degraded` was not said; or actions are not numbers at all.
+            Nothing is written.
     """
     check_name(name)
     chosen_embodiment, limits = choose_embodiment(checkpoint, embodiment), bounds or Bounds()
     source = checkpoint.manifest
     starts = {**form.start, **(start or {})}
+    # Before hours of measuring, not after them.
+    require_replaceable(folder, BUNDLE_MANIFEST, "a bundle")
+    for each in starts.values():
+        form.rungs(each)
     boxes = _box_judge(checkpoint, material)
     frames = _frames(checkpoint, material, material.calibration_split, material.calibration_frames)
     held_out = _frames(checkpoint, material, material.held_out_split, material.held_out_frames)
@@ -141,9 +149,7 @@ def quantize_checkpoint(
         overflows = [str(each) for name in GRAPH_NAMES for each in lowerer.overflows[name]]
         for line in overflows:
             report(f"float16 is too small for {line}")
-        rungs = {
-            graph: {block: form.rungs(block, starts[graph]) for block in lowerer.blocks[graph]} for graph in GRAPH_NAMES
-        }
+        rungs = {graph: lowerer.rungs(graph, starts[graph]) for graph in GRAPH_NAMES}
         with ActionJudge(paths, held_out, *common) as judge:
             alone = measure_alone(judge, lowerer, rungs, progress)
             raiser = Raiser(rungs, alone)
@@ -164,6 +170,7 @@ def quantize_checkpoint(
             expected=_expected(checkpoint, shown, {graph: emulated / f"{graph}.onnx" for graph in GRAPH_NAMES}),
             overflows=tuple(overflows),
         )
+        _require_numbers(quantization)
         if not quantization.passed and not allow_degraded:
             raise ParityError(_missed(quantization))
 
@@ -248,6 +255,14 @@ def _expected(checkpoint: Checkpoint, shown: Shown, paths: Mapping[str, Path]) -
                 chunk = session.run(given)["next_chunk"]
             found["actions"] = measure_parity({"actions": golden["policy/output/actions"]}, {"actions": chunk})
     return found
+
+
+def _require_numbers(quantization: Quantization) -> None:
+    """Refuse actions that are not numbers, which nobody can want and no manifest can hold."""
+    measured = (quantization.actions.joint_error_rad, *(each.max_relative for each in quantization.expected.values()))
+    if not all(map(math.isfinite, measured)):
+        msg = "quantised actions are not finite numbers; no bundle was written. Begin with larger numbers"
+        raise ParityError(msg)
 
 
 def _missed(quantization: Quantization) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from st4vla.contracts.errors import UsageError
-from st4vla.export.quantization.blocks import EMBEDDING
 
-HALVES = ("float16", "bfloat16")
+FLOATS = ("float32", "float16", "bfloat16")
 #: Blocks that stay float32 whatever is asked for: what they make is what the denoising adds up.
 PINNED = ("transformer.final_layer",)
 
@@ -28,16 +27,16 @@ class GraphRecipe:
     surroundings: Mapping[str, str] = field(default_factory=dict)
 
     def blocks_of(self, precision: str) -> set[str]:
-        """Return the blocks of a precision."""
-        return {block for block, each in self.precisions.items() if each == precision}
+        """Return the blocks of a precision, without those that are pinned."""
+        return {block for block, each in self.precisions.items() if each == precision and block not in PINNED}
 
     def float_types(self) -> dict[str, str]:
         """Return the float type of each block that is not float32."""
         types = {
-            block: precision if precision in HALVES else self.surroundings.get(block, "float32")
+            block: precision if precision in FLOATS else self.surroundings.get(block, "float32")
             for block, precision in self.precisions.items()
         }
-        return {block: name for block, name in types.items() if name != "float32"}
+        return {block: name for block, name in types.items() if name != "float32" and block not in PINNED}
 
 
 @dataclass(frozen=True)
@@ -57,8 +56,12 @@ class Form:
     start: Mapping[str, str]
     dynamic: bool
 
-    def rungs(self, block: str, start: str) -> tuple[str, ...]:
+    def rungs(self, start: str, without: Collection[str] = ()) -> tuple[str, ...]:
         """Return what a block may be, from `start` on.
+
+        Args:
+            start: The rung that it begins with.
+            without: Rungs that would do nothing for it.
 
         Raises:
             UsageError: `start` is not on the ladder.
@@ -66,8 +69,7 @@ class Form:
         if start not in self.ladder:
             raise UsageError(f"{start!r} is not a precision of {self.name}; choose one of {', '.join(self.ladder)}")
         rungs = self.ladder[self.ladder.index(start) :]
-        # A table is read from: whole numbers would not make its products faster.
-        return tuple(rung for rung in rungs if block != EMBEDDING or rung in {"half", "float32"})
+        return tuple(rung for rung in rungs if rung not in without)
 
     def recipe(self, rungs: Mapping[str, str], overflowing: Sequence[str]) -> GraphRecipe:
         """Return the recipe of a graph from the rung of each block; some cannot be float16."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from st4vla.contracts.manifests import GRAPH_NAMES
-from st4vla.export.quantization.blocks import block_names, find_products
+from st4vla.export.quantization.blocks import block_names, find_products, table_names
 from st4vla.export.quantization.cpu_form import quantize_dynamically
 from st4vla.export.quantization.deviation import ActionJudge, Deviation
 from st4vla.export.quantization.editing import numbers
@@ -18,6 +18,7 @@ from st4vla.export.quantization.observing import Observations
 from st4vla.export.quantization.overflow import Overflow, find_overflows
 from st4vla.export.quantization.recipe import PINNED, Form, GraphRecipe
 from st4vla.export.quantization.scaling import Scaling, choose_scaling
+from st4vla.export.quantization.weights import fits_int4
 
 #: Frames that a block alone is judged by.
 RANKING_FRAMES = 4
@@ -77,14 +78,18 @@ class GraphLowerer:
         self, paths: Mapping[str, Path], form: Form, observations: Mapping[str, Observations], work: Path
     ) -> None:
         self._paths, self._form, self._work = paths, form, work
-        self.blocks: dict[str, list[str]] = {}
+        self._without: dict[str, dict[str, set[str]]] = {}
         self.scalings: dict[str, dict[str, Scaling]] = {}
         self.overflows: dict[str, list[Overflow]] = {}
         for name in GRAPH_NAMES:
             graph = ir.load(paths[name]).graph
-            self.blocks[name] = [block for block in block_names(graph) if block not in PINNED]
+            self._without[name] = _impossible(graph)
             self.overflows[name] = find_overflows(paths[name], observations[name].largest) if not form.dynamic else []
             self.scalings[name] = _scalings(graph, observations[name]) if "int8" in form.ladder else {}
+
+    def rungs(self, graph: str, start: str) -> dict[str, tuple[str, ...]]:
+        """Return what each block of a graph may be, from `start` on."""
+        return {block: self._form.rungs(start, without) for block, without in self._without[graph].items()}
 
     def recipe(self, graph: str, rungs: Mapping[str, str]) -> GraphRecipe:
         """Return the recipe of a graph's rungs."""
@@ -216,6 +221,19 @@ def raise_until_it_holds(
         report(f"{counts}: cosine {deviation.cosine:.6f}, joints {deviation.joint_error_rad * 1e3:.2f} mrad")
         if bounds.hold(deviation) or fixed or not raiser.raise_worst(_AIM * bounds.share_allowed(deviation)):
             return deviation
+
+
+def _impossible(graph: ir.Graph) -> dict[str, set[str]]:
+    """Return each block that may have a precision of its own, and what would do nothing for it."""
+    products = find_products(graph)
+    fitting = {product.block for product in products if fits_int4(product.rows)}
+    # Tables are read from, not multiplied with.
+    whole, tables = {"int4", "int8", "int8_dynamic"}, table_names(graph)
+    return {
+        block: whole if block in tables else {"int4"} if block not in fitting else set()
+        for block in block_names(graph)
+        if block not in PINNED
+    }
 
 
 def _scalings(graph: ir.Graph, observations: Observations) -> dict[str, Scaling]:

@@ -50,7 +50,7 @@ def write_table(path: Path, alone: Sequence[Sensitivity], chosen: Chosen) -> Non
 
 def write_picture(path: Path, alone: Sequence[Sensitivity], chosen: Chosen) -> None:
     """Draw one row a block and one column a precision; colour is the cosine distance, a ring is what was chosen."""
-    graphs = list(dict.fromkeys(each.graph for each in alone))
+    graphs = list(dict.fromkeys(each.graph for each in alone)) or list(chosen)
     rungs = [*dict.fromkeys(each.rung for each in alone), "float32"]
     blocks = {graph: list(chosen[graph]) for graph in graphs}
     tallest = max(len(each) for each in blocks.values())
