@@ -64,6 +64,6 @@ def lower(source: Path, rung: str, folder: Path) -> Path:
     graph, form = ir.load(source).graph, get_form("tensorrt")
     widths = {product.module: int(product.weight.shape[0]) for product in find_products(graph)}
     scalings = {module: Scaling(np.ones(width, np.float32), 0.05) for module, width in widths.items()}
-    recipe = form.recipe({block: form.rungs(block, rung)[0] for block in block_names(graph)}, [])
+    recipe = form.recipe(dict.fromkeys(block_names(graph), rung), [])
     lower_graph(source, folder / source.name, recipe, scalings)
     return folder / source.name
