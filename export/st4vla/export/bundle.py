@@ -22,7 +22,7 @@ from st4vla.contracts.messages import MAX_BUNDLE_NAME_BYTES
 from st4vla.contracts.tensor_spec import SizeRange, TensorSpec
 from st4vla.export.onnx_export import MIN_TAIL, export_graphs
 from st4vla.export.planner_graph import PlannerGraph
-from st4vla.training.checkpoint import Checkpoint
+from st4vla.training.checkpoint import Checkpoint, load_checkpoint
 from st4vla.training.model.diffusion import ddim_step
 from st4vla.training.policy import St4vlaPolicy
 
@@ -108,6 +108,17 @@ def write_bundle(checkpoint: Checkpoint, folder: Path, graphs: Graphs, *, name: 
         )
         write_manifest(work / BUNDLE_MANIFEST, manifest)
     return manifest
+
+
+def open_checkpoint(folder: Path) -> Checkpoint:
+    """Read a checkpoint as graphs, folds and golden numbers need it: in float32, whatever it is stored in.
+
+    Raises:
+        ManifestError, FileMissingError, FileAlteredError: It is not whole.
+    """
+    checkpoint = load_checkpoint(folder)
+    checkpoint.policy.float()
+    return checkpoint
 
 
 def check_name(name: str) -> None:

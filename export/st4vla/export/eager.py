@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch import Tensor
-from typing_extensions import Self
 
 from st4vla.contracts.ddim import ddim_steps
 from st4vla.runtime.engines.engine import Array
-from st4vla.training.checkpoint import Checkpoint, load_checkpoint
+from st4vla.training.checkpoint import Checkpoint
 from st4vla.training.model.diffusion import ddim_step
 
 
@@ -18,21 +15,12 @@ class EagerPolicy:
     """Both systems as they were trained, in float32 and without any fold.
 
     Args:
-        checkpoint: The policy.
+        checkpoint: The policy, in float32.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
-        self._policy = checkpoint.policy.float()
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Return the policy of a checkpoint's folder.
-
-        Raises:
-            ManifestError, FileMissingError, FileAlteredError: The checkpoint is not whole.
-        """
-        return cls(load_checkpoint(folder))
+        self._policy = checkpoint.policy
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
     def plan(self, views: Array, token_ids: Array) -> tuple[Tensor, ...]:

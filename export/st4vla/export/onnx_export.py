@@ -66,7 +66,7 @@ def export_graphs(policy: St4vlaPolicy, head_ids: Sequence[int], view_count: int
     }
     folder.mkdir(parents=True, exist_ok=True)
     paths = {name: folder / f"{name}.onnx" for name in ("planner", "bridge", "sampler")}
-    _export(
+    export_graph(
         PlannerGraph(policy, head_ids),
         {"views": views, "token_ids": token_ids},
         ["plan_keys", "plan_values"],
@@ -75,18 +75,27 @@ def export_graphs(policy: St4vlaPolicy, head_ids: Sequence[int], view_count: int
     )
     plan_length = torch.export.Dim("L", min=2, max=32_768)
     dynamic = {"views": None, "plan_keys": {1: plan_length}, "plan_values": {1: plan_length}}
-    _export(BridgeGraph(policy), plan_inputs, ["condition"], paths["bridge"], dynamic)
-    _export(SamplerGraph(policy), step_inputs, ["next_chunk"], paths["sampler"], None)
+    export_graph(BridgeGraph(policy), plan_inputs, ["condition"], paths["bridge"], dynamic)
+    export_graph(SamplerGraph(policy), step_inputs, ["next_chunk"], paths["sampler"])
     return paths
 
 
-def _export(
+def export_graph(
     module: nn.Module,
     inputs: dict[str, Tensor],
     outputs: list[str],
     path: Path,
-    dynamic: dict[str, dict[int, object] | None] | None,
+    dynamic: dict[str, dict[int, object] | None] | None = None,
 ) -> None:
+    """Write one module, its weights beside it.
+
+    Args:
+        module: What is written.
+        inputs: Examples of its arguments, by name.
+        outputs: Names of what it returns.
+        path: Where to.
+        dynamic: Dimensions of each input that are; None where none is.
+    """
     with _quiet_exporter(), torch.no_grad():
         program = torch.onnx.export(
             module.eval(),

@@ -35,6 +35,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     try:
         from st4vla.benchmarks import export_speed  # noqa: PLC0415 - torch and onnx are extras
+        from st4vla.export.bundle import open_checkpoint  # noqa: PLC0415
         from st4vla.export.eager import EagerPolicy  # noqa: PLC0415
         from st4vla.export.quantization.frames import load_frames  # noqa: PLC0415
     except ImportError as error:
@@ -43,7 +44,7 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     require_positive(options, "frames", "turns", "threads")
     require_seed(options)
     machine = export_speed.machine()
-    eager = EagerPolicy.load(options.checkpoint)
+    eager = EagerPolicy(open_checkpoint(options.checkpoint))
     frames = load_frames(eager.checkpoint, options.data, "val", count=options.frames, seed=options.seed)
     bundles = {"float32": Bundle(options.float32), "quantised": Bundle(options.quantised)}
     with TemporaryDirectory() as work:

@@ -58,18 +58,17 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     try:
-        from st4vla.export.quantization import quantizing  # noqa: PLC0415 - torch and onnx are extras
+        from st4vla.export.bundle import open_checkpoint  # noqa: PLC0415 - torch and onnx are extras
+        from st4vla.export.quantization import quantizing  # noqa: PLC0415
         from st4vla.export.quantization.recipe import get_form  # noqa: PLC0415
         from st4vla.export.quantization.sensitivity import Bounds  # noqa: PLC0415
-        from st4vla.training.checkpoint import load_checkpoint  # noqa: PLC0415
     except ImportError as error:
         msg = f"quantising needs {error.name}; install it with: pip install 'st4vla[export]'"
         raise MissingExtraError(msg) from error
     require_positive(options, "min_cosine", "max_joint_error", "frames", "calibration_frames", "boxes")
     require_seed(options)
     form = get_form(options.form)
-    checkpoint = load_checkpoint(options.checkpoint)
-    checkpoint.policy.float()
+    checkpoint = open_checkpoint(options.checkpoint)
     manifest = quantizing.quantize_checkpoint(
         checkpoint,
         options.out,
