@@ -159,7 +159,9 @@ def test_quantised_engines_are_held_to_what_was_measured_of_them(
         "sampler": "float16+int8",
     }
     for other, expected in ((what, 0.06), ("bridge", 0.07)):
-        with pytest.raises(ParityError, match=r"differs from the golden outputs by 1\.00e-01 .* no engines were written"):
+        with pytest.raises(
+            ParityError, match=r"differs from the golden outputs by 1\.00e-01 .* no engines were written"
+        ):
             compile_bundle(quantized(Bundle(far.folder), **{other: expected}), BACKEND, HERE, tmp_path / other)
         assert not (tmp_path / other).exists()
 

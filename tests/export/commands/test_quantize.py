@@ -46,9 +46,7 @@ def test_an_unknown_precision_is_answered_with_the_known_ones(  # noqa: PLR0917
     assert f"'int2' is not a precision of {form}; choose one of {known}" in line
 
 
-def test_a_data_set_that_is_not_there_is_named(
-    saved: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_data_set_that_is_not_there_is_named(saved: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     missing = tmp_path / "none"
     status, line = refusal(capsys, saved, "--out", str(tmp_path / "out"), "--data", str(missing))
     assert status == 1

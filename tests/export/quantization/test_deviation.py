@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -59,7 +58,9 @@ def test_the_same_graphs_do_nothing_to_the_actions(judge: ActionJudge, paths: di
         assert Bounds(min_cosine=1 - 1e-9, max_joint_error_rad=1e-9).hold(found)
 
 
-def test_float32_actions_are_those_that_the_runtime_draws(judge: ActionJudge, tiny: Bundle, frames: list[Frame]) -> None:
+def test_float32_actions_are_those_that_the_runtime_draws(
+    judge: ActionJudge, tiny: Bundle, frames: list[Frame]
+) -> None:
     known, actions = load_golden_chunk(tiny)
     unguided = {"prefix": np.zeros_like(known["prefix"]), "prefix_weights": np.zeros_like(known["prefix_weights"])}
     assert judge.actions(0).shape == actions.shape
@@ -86,9 +87,7 @@ def test_a_change_of_any_graph_shows_in_the_actions(
     assert found.joint_error_rad > 1e-5
 
 
-def test_the_worst_frame_counts(
-    judge: ActionJudge, paths: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_worst_frame_counts(judge: ActionJudge, paths: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     for count, wanted in ((None, Deviation(0.9, 0.7, 0.2)), (1, Deviation(0.9, 0.8, 0.1))):
         found = iter((Deviation(0.9, 0.8, 0.1), Deviation(0.95, 0.7, 0.2)))
         monkeypatch.setattr(judge, "_compare", lambda expected, actual, found=found: next(found))
@@ -112,9 +111,7 @@ def test_a_frame_that_is_no_number_counts_wherever_it_comes(
 ) -> None:
     for order in ((0.0, np.nan), (np.nan, 0.0)):
         errors = iter(order)
-        monkeypatch.setattr(
-            judge, "_compare", lambda expected, actual, errors=errors: Deviation(1, 1, next(errors))
-        )
+        monkeypatch.setattr(judge, "_compare", lambda expected, actual, errors=errors: Deviation(1, 1, next(errors)))
         assert np.isnan(judge.deviation({"sampler": paths["sampler"]}).joint_error_rad)
 
 

@@ -25,9 +25,7 @@ def test_frames_are_moments_of_their_split_drawn_without_repetition(
 
 
 def test_a_seed_chooses_which_and_says_it_again(checkpoint: Checkpoint, demonstrations: Path) -> None:
-    first, again, other = (
-        load_frames(checkpoint, demonstrations, "train", count=4, seed=seed) for seed in (0, 0, 1)
-    )
+    first, again, other = (load_frames(checkpoint, demonstrations, "train", count=4, seed=seed) for seed in (0, 0, 1))
     for ours, theirs in zip(first, again, strict=True):
         assert ours.views.tobytes() == theirs.views.tobytes()
         assert ours.noise.tobytes() == theirs.noise.tobytes()

@@ -1,8 +1,10 @@
 """Tests of a checkpoint's way to a bundle of smaller numbers, and from there into a runtime."""
 
+import io
 import json
 import logging
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,17 +14,18 @@ import onnx
 import pytest
 from PIL import Image
 
+from st4vla.contracts.command_line import main
 from st4vla.contracts.errors import DatasetError, ParityError, UsageError
 from st4vla.contracts.manifests import GRAPH_NAMES, Bundle, BundleManifest, DeviceFingerprint, degradation
 from st4vla.export.quantization import quantizing
 from st4vla.export.quantization.deviation import Deviation
 from st4vla.export.quantization.quantizing import PICTURE, TABLE, Material, quantize_checkpoint
 from st4vla.export.quantization.recipe import get_form
-from st4vla.export.quantization.sensitivity import Bounds
+from st4vla.export.quantization.sensitivity import Bounds, Sensitivity
 from st4vla.runtime.bundle_policy import BundlePolicy
 from st4vla.runtime.compiling import compile_bundle
 from st4vla.runtime.engines.onnx_runtime import OnnxRuntimeBackend
-from st4vla.training.checkpoint import Checkpoint
+from st4vla.training.checkpoint import Checkpoint, save_checkpoint
 
 BACKEND = OnnxRuntimeBackend()
 HERE = DeviceFingerprint("x86_64", "this one", "onnxruntime", "1")
@@ -42,18 +45,44 @@ def blocks_of(manifest: BundleManifest) -> Mapping[str, Mapping[str, str]]:
     return manifest.quantization.precisions
 
 
-@pytest.fixture(scope="session")
-def for_cpus(
+@pytest.fixture
+def few(material: Material) -> Material:
+    return replace(material, calibration_frames=1, held_out_frames=1)
+
+
+@pytest.fixture(scope="module")
+def printed(
     checkpoint: Checkpoint, demonstrations: Path, paths: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
-) -> Bundle:
-    """Return a bundle whose bridge and sampler are dynamically quantised."""
-    folder = tmp_path_factory.mktemp("bundles") / "small"
-    with pytest.MonkeyPatch.context() as patch:
+) -> list[str]:
+    """Return what the command prints that quantises a bridge and a sampler for CPUs."""
+    work, text = tmp_path_factory.mktemp("bundles"), io.StringIO()
+    save_checkpoint(work / "checkpoint", checkpoint)
+    command = ["quantize", str(work / "checkpoint"), "--out", str(work / "small"), "--data", str(demonstrations)]
+    command += ["--for", "cpu", "--planner", "float32", "--frames", "2", "--calibration-frames", "2"]
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(text):
         patch.setattr(quantizing, "export_graphs", lambda *_: dict(paths))
-        start = {"bridge": "int8_dynamic", "sampler": "int8_dynamic"}
-        material = Material(demonstrations, calibration_frames=2, held_out_frames=2)
-        quantize(checkpoint, folder, material, "cpu", start=start, bounds=Bounds(0.999, 0.05))
-    return Bundle(folder)
+        assert main([*command, "--max-joint-error", "0.05"]) == 0
+    return text.getvalue().splitlines()
+
+
+@pytest.fixture(scope="module")
+def for_cpus(printed: list[str]) -> Bundle:
+    """Return a bundle whose bridge and sampler are dynamically quantised."""
+    return Bundle(Path(json.loads(printed[-1])["bundle"]))
+
+
+def test_the_command_ends_with_what_it_measured(printed: list[str], for_cpus: Bundle) -> None:
+    said, found = json.loads(printed[-1]), for_cpus.manifest.quantization
+    assert found is not None
+    assert (said["ok"], said["passed"], said["iou"]) == (True, True, None)
+    assert said["cosine"] == pytest.approx(found.actions.cosine, abs=1e-6)
+    assert said["joint_error_rad"] == pytest.approx(found.actions.joint_error_rad, abs=1e-6)
+    assert said["bytes"] == sum(path.stat().st_size for path in for_cpus.folder.iterdir()) - (
+        for_cpus.path("bundle.json").stat().st_size
+    )
+    assert said["blocks"]["planner"] == {"float32": 9}
+    assert said["blocks"]["sampler"].get("int8_dynamic", 0) >= 1
+    assert any(line.startswith("as this CPU multiplies") for line in printed)
 
 
 def test_a_bundle_for_cpus_says_what_it_is(for_cpus: Bundle) -> None:
@@ -77,7 +106,9 @@ def test_a_bundle_for_cpus_holds_whole_numbers_a_table_and_a_picture(for_cpus: B
     assert {TABLE, PICTURE} <= set(for_cpus.manifest.files)
     lines = for_cpus.path(TABLE).read_text().splitlines()
     chosen = [line for line in lines[1:] if line.endswith(",yes")]
-    counted = sum(each == "int8_dynamic" for blocks in blocks_of(for_cpus.manifest).values() for each in blocks.values())
+    counted = sum(
+        each == "int8_dynamic" for blocks in blocks_of(for_cpus.manifest).values() for each in blocks.values()
+    )
     assert len(chosen) == counted > 0
     with Image.open(for_cpus.path(PICTURE)) as picture:
         assert picture.width > 400
@@ -101,13 +132,11 @@ def test_a_bundle_for_cpus_is_compiled_and_served(
     assert caplog.records == []
 
 
-def test_a_bundle_for_tensorrt_is_typed_and_near_float32(
-    checkpoint: Checkpoint, material: Material, tmp_path: Path
-) -> None:
+def test_a_bundle_for_tensorrt_is_typed_and_near_float32(checkpoint: Checkpoint, few: Material, tmp_path: Path) -> None:
     lines: list[str] = []
     start = {"bridge": "half", "sampler": "int8"}
     bounds = Bounds(0.99, 0.1)
-    manifest = quantize(checkpoint, tmp_path / "small", material, start=start, bounds=bounds, report=lines.append)
+    manifest = quantize(checkpoint, tmp_path / "small", few, start=start, bounds=bounds, report=lines.append)
     bundle = Bundle(tmp_path / "small")
     assert bundle.manifest == manifest
     assert manifest.quantization is not None
@@ -131,55 +160,43 @@ def test_golden_numbers_are_those_of_a_held_out_frame(for_cpus: Bundle, tiny: Bu
         assert set(ours) == set(squares)
 
 
-@pytest.fixture
-def out_of_reach() -> dict[str, Any]:
-    """Return int4 where it hurts, and a gate that it cannot pass."""
-    return {"start": {"sampler": "int4"}, "fixed": True, "bounds": Bounds(min_cosine=0.9999999)}
+OUT_OF_REACH: dict[str, Any] = {"fixed": True, "bounds": Bounds(min_cosine=0.9999999)}
 
 
-def test_a_bundle_that_misses_its_gate_is_not_written(
-    checkpoint: Checkpoint, material: Material, tmp_path: Path, out_of_reach: dict[str, Any]
-) -> None:
-    material = replace(material, calibration_frames=1, held_out_frames=1)
+def test_a_bundle_that_misses_its_gate_is_not_written(checkpoint: Checkpoint, few: Material, tmp_path: Path) -> None:
     with pytest.raises(ParityError, match=r"cosine of 0\.\d+ \(at least 1\).*no bundle was written.*--allow-degraded"):
-        quantize(checkpoint, tmp_path / "small", material, **out_of_reach)
+        quantize(checkpoint, tmp_path / "small", few, start={"sampler": "int4"}, **OUT_OF_REACH)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_degraded_bundle_says_so_wherever_it_is_used(
-    checkpoint: Checkpoint,
-    material: Material,
-    tmp_path: Path,
-    out_of_reach: dict[str, Any],
-    caplog: pytest.LogCaptureFixture,
+    checkpoint: Checkpoint, few: Material, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    material = replace(material, calibration_frames=1, held_out_frames=1)
-    manifest = quantize(checkpoint, tmp_path / "small", material, allow_degraded=True, **out_of_reach)
-    found = manifest.quantization
-    assert found is not None
-    assert not found.passed
-    # --fixed keeps to what was asked for, apart from what int4 cannot do.
-    assert set(found.precisions["sampler"].values()) == {"int4", "int8"}
-    assert found.precisions["sampler"]["transformer.x_embedder"] == "int8"
+    start = {"sampler": "int8_dynamic"}
+    manifest = quantize(checkpoint, tmp_path / "small", few, "cpu", start=start, allow_degraded=True, **OUT_OF_REACH)
+    assert manifest.quantization is not None
+    assert not manifest.quantization.passed
+    # Nothing was raised.
+    assert set(blocks_of(manifest)["sampler"].values()) == {"int8_dynamic"}
     bundle, lines = Bundle(tmp_path / "small"), list[str]()
     warning = degradation(bundle.manifest)
     assert warning is not None
-    assert warning.startswith("bundle 'small' is degraded: quantising it missed its gate: cosine of actions 0.9")
+    assert warning.startswith("bundle 'small' is degraded: quantising it missed its gate: cosine of actions 0.99")
     engines = compile_bundle(bundle, BACKEND, HERE, tmp_path / "engines", report=lines.append)
     assert lines[0] == warning
-    with caplog.at_level(logging.WARNING), BundlePolicy(bundle, engines, tmp_path / "engines", BACKEND):
+    caplog.clear()
+    with BundlePolicy(bundle, engines, tmp_path / "engines", BACKEND):
         pass
     assert [record.getMessage() for record in caplog.records] == [warning]
 
 
 def test_actions_that_are_not_numbers_are_never_written(
-    checkpoint: Checkpoint, material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    checkpoint: Checkpoint, few: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = Deviation(-1, -1, float("nan"))
     monkeypatch.setattr(quantizing, "raise_until_it_holds", _leaving(broken))
-    material = replace(material, calibration_frames=1, held_out_frames=1)
     with pytest.raises(ParityError, match="not finite numbers; no bundle was written"):
-        quantize(checkpoint, tmp_path / "small", material, allow_degraded=True)
+        quantize(checkpoint, tmp_path / "small", few, allow_degraded=True)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -208,13 +225,25 @@ class Boxes:
         return 60.0 - 1.5 * len(recipe.blocks_of("int8"))
 
 
+def _harmless(judge: Any, lowerer: Any, rungs: Mapping[str, Any], progress: Any) -> list[Sensitivity]:
+    """Stand in for `measure_alone`: no block does anything to the actions."""
+    del judge, lowerer, progress
+    return [
+        Sensitivity(graph, block, rung, Deviation(1, 1, 0))
+        for graph, blocks in rungs.items()
+        for block, each in blocks.items()
+        for rung in each
+        if rung != "float32"
+    ]
+
+
 @pytest.mark.parametrize("fixed", [False, True])
 def test_blocks_of_the_planner_are_raised_until_boxes_are_as_good_as_before(
-    checkpoint: Checkpoint, material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fixed: bool
+    checkpoint: Checkpoint, few: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fixed: bool
 ) -> None:
     monkeypatch.setattr(quantizing, "BoxJudge", Boxes)
-    monkeypatch.setattr(quantizing, "measure_alone", lambda *_: [])
-    material = replace(material, calibration_frames=1, held_out_frames=1, samples=tmp_path / "samples.jsonl")
+    monkeypatch.setattr(quantizing, "measure_alone", _harmless)
+    material = replace(few, samples=tmp_path / "samples.jsonl")
     options: dict[str, Any] = {"start": {"planner": "int8"}, "bounds": Bounds(0.5, 10), "fixed": fixed}
     if fixed:
         with pytest.raises(ParityError, match=r"boxes lose 12\.00 points \(less than 1\)"):
