@@ -15,7 +15,16 @@ from st4vla.contracts.errors import (
     UsageError,
 )
 from st4vla.contracts.files import file_entry, write_manifest
-from st4vla.contracts.manifests import BUNDLE_MANIFEST, ENGINES_MANIFEST, Bundle, DeviceFingerprint
+from st4vla.contracts.manifests import (
+    BUNDLE_MANIFEST,
+    ENGINES_MANIFEST,
+    ActionGate,
+    Bundle,
+    DeviceFingerprint,
+    Parity,
+    Quantization,
+    degradation,
+)
 from st4vla.runtime.bundle_policy import BundlePolicy
 from st4vla.runtime.compiling import compile_bundle, open_engines
 from st4vla.runtime.engines.onnx_runtime import OnnxRuntimeBackend
@@ -30,6 +39,29 @@ def rewritten(bundle: Bundle, name: str, data: bytes) -> Bundle:
     files = bundle.manifest.files | {name: file_entry(bundle.folder / name)}
     write_manifest(bundle.folder / BUNDLE_MANIFEST, msgspec.structs.replace(bundle.manifest, files=files))
     return Bundle(bundle.folder)
+
+
+def quantized(bundle: Bundle, cosine: float = 1.0, **expected: float) -> Bundle:
+    """Return the bundle with what was measured of it, as if its graphs had smaller numbers."""
+    relative = {"planner": 0.0, "bridge": 0.0, "sampler": 0.0, "actions": 0.0, **expected}
+    found = Quantization(
+        form="cpu",
+        precisions={"sampler": {"blocks.0": "int8", "blocks.1": "float16"}},
+        actions=ActionGate(4, cosine, cosine, 0.001, min_cosine=0.999, max_joint_error_rad=0.02),
+        grounding=None,
+        expected={name: Parity(each, each, 0.99) for name, each in relative.items()},
+    )
+    write_manifest(bundle.folder / BUNDLE_MANIFEST, msgspec.structs.replace(bundle.manifest, quantization=found))
+    return Bundle(bundle.folder)
+
+
+def with_golden(bundle: Bundle, work: Path, name: str, factor: float) -> Bundle:
+    """Return the bundle with some golden numbers multiplied."""
+    with np.load(bundle.path("golden.npz")) as archive:
+        golden = dict(archive)
+    golden[name] = golden[name] * np.float32(factor)
+    np.savez(work / "wrong.npz", **golden)
+    return rewritten(bundle, "golden.npz", (work / "wrong.npz").read_bytes())
 
 
 def test_engines_are_checked_measured_and_served(bundle: Bundle, tmp_path: Path) -> None:
@@ -103,15 +135,54 @@ def test_compiling_again_replaces_engines_and_leaves_nothing_beside_them(bundle:
 def test_engines_that_differ_from_the_golden_outputs_are_not_written(
     bundle: Bundle, tmp_path: Path, name: str, blamed: str
 ) -> None:
-    with np.load(bundle.path("golden.npz")) as archive:
-        golden = dict(archive)
-    golden[name] = golden[name] * 1.01
-    np.savez(tmp_path / "wrong.npz", **golden)
-    wrong = rewritten(bundle, "golden.npz", (tmp_path / "wrong.npz").read_bytes())
+    wrong = with_golden(bundle, tmp_path, name, 1.01)
     target = tmp_path / "engines"
     with pytest.raises(ParityError, match=rf"{blamed} of onnxruntime differs .* no engines were written"):
         compile_bundle(wrong, BACKEND, HERE, target)
     assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    ("what", "name"), [("sampler", "sampler/output/next_chunk"), ("actions", "policy/output/actions")]
+)
+def test_quantised_engines_are_held_to_what_was_measured_of_them(
+    bundle: Bundle, tmp_path: Path, what: str, name: str
+) -> None:
+    # An eleventh less than golden: 0.1 of it, where 0.07 was expected and half as much again is allowed.
+    far = with_golden(bundle, tmp_path, name, 1 / 1.1)
+    made = compile_bundle(quantized(far, **{what: 0.07}), BACKEND, HERE, tmp_path / "engines")
+    parity = made.actions if what == "actions" else made.engines[what].parity
+    assert parity.max_relative == pytest.approx(0.1, rel=1e-3)
+    assert {each: entry.precision for each, entry in made.engines.items()} == {
+        "planner": "float32",
+        "bridge": "float32",
+        "sampler": "float16+int8",
+    }
+    for other, expected in ((what, 0.06), ("bridge", 0.07)):
+        with pytest.raises(
+            ParityError, match=r"differs from the golden outputs by 1\.00e-01 .* no engines were written"
+        ):
+            compile_bundle(quantized(Bundle(far.folder), **{other: expected}), BACKEND, HERE, tmp_path / other)
+        assert not (tmp_path / other).exists()
+
+
+def test_a_degraded_bundle_is_announced_where_it_is_compiled_and_served(
+    bundle: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for cosine, said in ((1.0, []), (0.9, [degradation(quantized(bundle, 0.9).manifest)])):
+        caplog.clear()
+        lines, given = list[str](), quantized(Bundle(bundle.folder), cosine)
+        target = tmp_path / f"engines-{cosine}"
+        engines = compile_bundle(given, BACKEND, HERE, target, report=lines.append)
+        assert [line for line in lines if "degraded" in line] == said
+        with BundlePolicy(given, engines, target, BACKEND):
+            pass
+        assert [record.getMessage() for record in caplog.records] == said
+    assert said[0] is not None
+    assert said[0] == (
+        "bundle 'trial' is degraded: quantising it missed its gate: cosine of actions 0.90000 (wanted 0.999), "
+        "joints 1.0 mrad (allowed 20)"
+    )
 
 
 def test_a_failed_build_leaves_the_old_engines(bundle: Bundle, tmp_path: Path) -> None:
