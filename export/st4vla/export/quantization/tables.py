@@ -17,6 +17,8 @@ from st4vla.export.quantization.sensitivity import Sensitivity
 
 COLUMNS = ("graph", "block", "precision", "cosine_distance", "trajectory_cosine_distance", "joint_error_rad", "chosen")
 _DPI = 110
+#: From the smallest numbers on.
+_ORDER = ("int4", "int8", "int8_dynamic", "half")
 #: What counts as no distance at all in the picture.
 _FLOOR, _CEILING = 1e-8, 1e-1
 
@@ -51,7 +53,7 @@ def write_table(path: Path, alone: Sequence[Sensitivity], chosen: Chosen) -> Non
 def write_picture(path: Path, alone: Sequence[Sensitivity], chosen: Chosen) -> None:
     """Draw one row a block and one column a precision; colour is the cosine distance, a ring is what was chosen."""
     graphs = list(dict.fromkeys(each.graph for each in alone)) or list(chosen)
-    rungs = [*dict.fromkeys(each.rung for each in alone), "float32"]
+    rungs = [*(rung for rung in _ORDER if any(each.rung == rung for each in alone)), "float32"]
     blocks = {graph: list(chosen[graph]) for graph in graphs}
     tallest = max(len(each) for each in blocks.values())
     figure = Figure(figsize=(4.2 * len(graphs), 1.6 + 0.24 * tallest), dpi=_DPI, layout="constrained")
