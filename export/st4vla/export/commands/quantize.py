@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from st4vla.contracts.command_line import Command, require_positive, require_seed, table
-from st4vla.contracts.errors import MissingExtraError
+from st4vla.contracts.errors import MissingExtraError, UsageError
 from st4vla.contracts.manifests import BundleManifest, degradation
 
 #: Back to the beginning of a line on a terminal, which is then empty.
@@ -67,6 +67,9 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
         raise MissingExtraError(msg) from error
     require_positive(options, "min_cosine", "max_joint_error", "frames", "calibration_frames", "boxes")
     require_seed(options)
+    if options.min_cosine > 1:
+        msg = f"--min-cosine {options.min_cosine:g}: no cosine is above 1; name a bound up to 1, such as 0.999"
+        raise UsageError(msg)
     form = get_form(options.form)
     checkpoint = open_checkpoint(options.checkpoint)
     manifest = quantizing.quantize_checkpoint(

@@ -12,9 +12,12 @@ from tempfile import TemporaryDirectory
 
 import onnx_ir as ir
 
-from st4vla.export.onnx_export import save_graph
+from st4vla.export.onnx_export import WEIGHTS_SUFFIX, save_graph
 from st4vla.export.quantization.blocks import find_products
 from st4vla.export.quantization.recipe import GraphRecipe
+
+#: Bytes of weights that are kept in one file with their graph while it is quantised; 2 GiB is the most that one holds.
+_ONE_FILE = 1_500_000_000
 
 
 def quantize_dynamically(source: Path, target: Path, recipe: GraphRecipe) -> None:
@@ -42,9 +45,15 @@ def quantize_dynamically(source: Path, target: Path, recipe: GraphRecipe) -> Non
         logging.disable(logging.WARNING)
         try:
             quantizer = ORTQuantizer(source)
-            quantizer.quantize(config, folder, file_suffix="quantized", use_external_data_format=False)
+            quantizer.quantize(config, folder, file_suffix="quantized", use_external_data_format=_is_large(source))
         finally:
             logging.disable(previous)
         model = ir.load(Path(folder) / f"{source.stem}_quantized.onnx")
         model.producer_name = None
         save_graph(model, target)
+
+
+def _is_large(graph: Path) -> bool:
+    """Say whether a graph with its weights does not fit into one file of Protocol Buffers, or hardly."""
+    weights = graph.with_name(graph.name + WEIGHTS_SUFFIX)
+    return weights.is_file() and weights.stat().st_size > _ONE_FILE
