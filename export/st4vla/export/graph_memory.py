@@ -16,13 +16,12 @@ from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
 
 from st4vla.contracts.errors import ManifestError
 from st4vla.contracts.tensor_spec import SizeRange
+from st4vla.export.quantization.weights import INT4_BLOCK, fits_int4
 
 #: A graph as it was exported.
 EXPORTED = "exported"
 #: What a graph can be made smaller with, from the mildest to the strongest. Around whole numbers all is float16.
 PRECISIONS = ("float16", "int8", "int4")
-#: A scale in float16 for so many int4 weights of one output; products that do not divide into such blocks are float16.
-INT4_BLOCK = 64
 _HALF = 2
 _FLOATS = {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16}
 _FREE = {"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity"}
@@ -99,7 +98,7 @@ def _product_rows(graph: GraphProto) -> dict[str, int]:
 
 
 def _weight_bytes(tensor: TensorProto, rows: int | None, precision: str) -> int:
-    """Return the bytes of a weight with its scales.
+    """Return the bytes of a weight with its scales, which are float16; without blocks for int4 it is float16 itself.
 
     Args:
         tensor: The weight.
@@ -113,7 +112,7 @@ def _weight_bytes(tensor: TensorProto, rows: int | None, precision: str) -> int:
     size: float = elements * _HALF
     if precision == "int8" and rows is not None:
         size = elements + elements / rows * _HALF
-    elif precision == "int4" and rows is not None and rows % INT4_BLOCK == 0:
+    elif precision == "int4" and rows is not None and fits_int4(rows):
         size = elements / 2 + elements / INT4_BLOCK * _HALF
     return min(exported, math.ceil(size))
 

@@ -20,14 +20,15 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     try:
-        from st4vla.export.bundle import export_bundle  # noqa: PLC0415 - torch and onnx are extras
+        import torch  # noqa: PLC0415 - torch and onnx are extras
+
+        from st4vla.export.bundle import export_bundle  # noqa: PLC0415
         from st4vla.training.checkpoint import load_checkpoint  # noqa: PLC0415
     except ImportError as error:
         msg = f"exporting needs {error.name}; install it with: pip install 'st4vla[export]'"
         raise MissingExtraError(msg) from error
-    checkpoint = load_checkpoint(options.checkpoint)
     # Graphs, folds and golden numbers are float32; precision is a matter of quantising them.
-    checkpoint.policy.float()
+    checkpoint = load_checkpoint(options.checkpoint, torch.float32)
     name = options.name or options.out.name
     manifest = export_bundle(checkpoint, options.out, name=name, embodiment=options.embodiment)
     return {"bundle": str(options.out), "bytes": sum(entry.size for entry in manifest.files.values())}

@@ -46,7 +46,7 @@ def test_the_command_draws_the_line_to_the_whole_preset_and_leaves_a_receipt(
         mock.patch.object(planners, "measure_export", measured),
     ):
         options = ["--preset", "tiny", "--layers", "1", "2", "--dtype", "bfloat16", "--work", str(tmp_path)]
-        assert main(["memory", "export", *options, "--out", str(tmp_path / "receipt.json")]) == 0
+        assert main(["bench-memory", "export", *options, "--out", str(tmp_path / "receipt.json")]) == 0
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert result["whole_preset"]["resident_over_weights"] == pytest.approx(2)
     assert result["whole_preset"]["anonymous_over_weights"] == pytest.approx(1)
@@ -56,5 +56,5 @@ def test_the_command_draws_the_line_to_the_whole_preset_and_leaves_a_receipt(
 
 
 def test_one_depth_is_no_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["memory", "export", "--layers", "2", "2"]) == 2
+    assert main(["bench-memory", "export", "--layers", "2", "2"]) == 2
     assert "--layers 2 2 --vision-layers 4: at least two different depths" in capsys.readouterr().err

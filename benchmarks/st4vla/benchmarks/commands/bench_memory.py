@@ -1,10 +1,8 @@
-"""`st4vla memory export|compile`: how much memory either takes for each byte of weights, and for a whole preset."""
+"""`st4vla bench-memory export|compile`: the memory that either takes, by weights, and for a whole preset."""
 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import shlex
 import sys
 import tempfile
@@ -39,12 +37,14 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
         msg = f"--layers {shown} --vision-layers {options.vision_layers}: at least two different depths, all positive"
         raise UsageError(msg)
     try:
+        from st4vla.benchmarks.export_speed import machine  # noqa: PLC0415
         from st4vla.benchmarks.memory import planners  # noqa: PLC0415 - the exporter is an extra
         from st4vla.benchmarks.memory.growth import fit_line  # noqa: PLC0415
         from st4vla.export.random_checkpoint import count_weights  # noqa: PLC0415
     except ImportError as error:
         msg = f"measuring needs {error.name}; install it with: pip install 'st4vla[export]'"
         raise MissingExtraError(msg) from error
+    around = machine()
     exporting = options.what == "export"
     nothing = planners.exporting_nothing() if exporting else planners.compiling_nothing()
     points = []
@@ -64,8 +64,8 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     receipt = {
         "what": f"memory of {options.what}, a planner of full width and few layers",
         "made_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": shlex.join(["st4vla", "memory", *sys.argv[2:]]),
-        "machine": {"cores": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version()},
+        "command": shlex.join(["st4vla", "bench-memory", *sys.argv[2:]]),
+        "machine": around,
         "baseline": nothing,
         "points": points,
         "lines": lines,
@@ -79,7 +79,7 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     rows = [(kind, line.slope, line.constant / _GIB, line.largest_residual / _GIB) for kind, line in lines.items()]
     print("\n" + table(rows, ("above the baseline", "bytes a byte of weights", "constant, GiB", "residual, GiB")), "\n")
     if options.out is not None:
-        write_atomically(options.out, msgspec.json.format(msgspec.json.encode(receipt), indent=2) + b"\n")
+        write_atomically(options.out, msgspec.json.format(msgspec.json.encode(receipt, enc_hook=str), indent=2) + b"\n")
     return {name: receipt[name] for name in ("lines", "whole_preset") if name in receipt}
 
 
