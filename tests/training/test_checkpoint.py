@@ -32,6 +32,16 @@ def test_a_saved_checkpoint_loads_as_it_was(tmp_path: Path) -> None:
     assert all(torch.equal(value, expected[name]) for name, value in loaded.policy.state_dict().items())
 
 
+def test_weights_are_loaded_in_the_type_that_is_asked_for(tmp_path: Path) -> None:
+    checkpoint = init_checkpoint("tiny", 3)
+    expected = {name: value.clone() for name, value in checkpoint.policy.bfloat16().state_dict().items()}
+    save_checkpoint(tmp_path, checkpoint)
+    for dtype in (torch.float32, torch.bfloat16):
+        loaded = load_checkpoint(tmp_path, dtype).policy
+        assert {parameter.dtype for parameter in loaded.parameters()} == {dtype}
+        assert all(torch.equal(value, expected[name].to(dtype)) for name, value in loaded.state_dict().items())
+
+
 def test_init_writes_a_whole_checkpoint_and_reports_its_size(tmp_path: Path) -> None:
     result = run("init", "--preset", "tiny", "--seed", 0, "--out", tmp_path / "tiny")
     assert sorted(path.name for path in (tmp_path / "tiny").iterdir()) == [
@@ -61,7 +71,7 @@ def test_weights_of_other_sizes_are_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_preset_is_refused_with_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="known are base, tabletop, tiny"):
+    with pytest.raises(UsageError, match="known are base, small, tabletop, tiny"):
         run("init", "--preset", "huge", "--out", tmp_path)
 
 

@@ -20,7 +20,7 @@ from st4vla.benchmarks.unrolled_sampler import UnrolledSampler
 from st4vla.contracts.manifests import CpuSettings
 from st4vla.contracts.tensor_spec import GraphTensors
 from st4vla.export.bundle import golden_numbers, graph_spec, head_ids_of, open_checkpoint, squares
-from st4vla.export.onnx_export import WEIGHTS_SUFFIX, export_graph
+from st4vla.export.onnx_export import WEIGHTS_SUFFIX, save_graph, to_onnx
 from st4vla.export.sampler_graph import SamplerGraph
 from st4vla.runtime.engines.engine import Array, Engine
 from st4vla.runtime.engines.onnx_runtime import OnnxRuntimeBackend
@@ -114,7 +114,7 @@ class _Side:
 
     def export(self) -> None:
         inputs = {name: torch.from_numpy(array) for name, array in self.feeds.items()}
-        export_graph(self.module, inputs, [self.output], self.path)
+        save_graph(to_onnx(self.module, inputs, [self.output]), self.path)
 
     def optimise(self, backend: OnnxRuntimeBackend) -> None:
         backend.compile(self.path, self.engine, self.tensors, cache=self.path.parent)

@@ -116,9 +116,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     Raises:
         ManifestError, FileMissingError, FileAlteredError: It is not whole.
     """
-    checkpoint = load_checkpoint(folder)
-    checkpoint.policy.float()
-    return checkpoint
+    return load_checkpoint(folder, torch.float32)
 
 
 def check_name(name: str) -> None:

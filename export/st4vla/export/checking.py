@@ -12,8 +12,9 @@ import onnx
 
 from st4vla.contracts.errors import EngineError, MissingExtraError
 from st4vla.contracts.manifests import GRAPH_NAMES, Bundle
+from st4vla.export.graph_memory import GraphMemory, graph_memory
 from st4vla.export.lint import lint
-from st4vla.export.memory_plan import MemoryPlan, graph_memory
+from st4vla.export.memory_plan import MemoryPlan
 from st4vla.export.targets import Target
 from st4vla.runtime.engines.tensorrt_build import build_engine
 
@@ -76,11 +77,33 @@ def check_bundle(
     return verdict
 
 
+def preset_memory(name: str, report: Callable[[str], None] = lambda _: None) -> tuple[GraphMemory, ...]:
+    """Return what the graphs of a preset need, exported without weights.
+
+    Args:
+        name: Of the preset.
+        report: Called with one line for each graph that was counted.
+
+    Raises:
+        UsageError: An unknown preset.
+    """
+    # Here, since a bundle can be checked without torch.
+    from st4vla.export.weightless import prompt_sizes, weightless_graphs  # noqa: PLC0415
+    from st4vla.training.presets import get_preset  # noqa: PLC0415
+
+    preset = get_preset(name)
+    sizes, graphs = prompt_sizes(preset), []
+    for graph, model in weightless_graphs(preset):
+        graphs.append(graph_memory(graph, model, sizes))
+        report(f"{graph}: {graphs[-1].weights / 2**20:.1f} MiB of weights")
+    return tuple(graphs)
+
+
 def _too_large(plan: MemoryPlan) -> str:
     missing = f"{-plan.left / 2**20:.0f} MiB are missing on {plan.target.title}"
     change = plan.smallest_change()
     if change is None:
-        return f"{missing}; no precision of weights makes it fit: use fewer views, shorter prompts or a larger device"
+        return f"{missing}; no precision makes it fit: use fewer views, shorter prompts or a larger device"
     words, smaller = change
     return f"{missing}; the smallest change that fits: {words} ({smaller.left / 2**20:.0f} MiB left)"
 

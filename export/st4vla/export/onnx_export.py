@@ -14,6 +14,7 @@ import numpy as np
 import onnx_ir as ir
 import onnxscript.optimizer
 import torch
+from onnx import ModelProto
 from torch import Tensor, nn
 
 from st4vla.contracts.ddim import DdimCoefficients
@@ -36,8 +37,26 @@ _SCOPES = "pkg.torch.onnx.name_scopes"
 def export_graphs(policy: St4vlaPolicy, head_ids: Sequence[int], view_count: int, folder: Path) -> dict[str, Path]:
     """Write `planner.onnx`, `bridge.onnx` and `sampler.onnx`, and return their paths by graph name.
 
-    Beside each lie its weights, under its name with `WEIGHTS_SUFFIX`. Nodes and weights are named after the module that
-    they come from, such as ``transformer.blocks.3.attn.qkv``.
+    Beside each lie its weights, under its name with `WEIGHTS_SUFFIX`.
+
+    Args:
+        policy: As in `graph_models`, as are the next two.
+        head_ids: Token ids of the prompt's head.
+        view_count: V.
+        folder: Where to write.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {}
+    for name, model in graph_models(policy, head_ids, view_count):
+        paths[name] = folder / f"{name}.onnx"
+        save_graph(model, paths[name])
+    return paths
+
+
+def graph_models(policy: St4vlaPolicy, head_ids: Sequence[int], view_count: int) -> Iterator[tuple[str, ir.Model]]:
+    """Yield the graphs by name, `planner`, `bridge` and `sampler`; their weights are still the policy's.
+
+    Nodes and weights are named after the module that they come from, such as ``transformer.blocks.3.attn.qkv``.
 
     The length of the prompt, named ``L``, is dynamic; all else is static.
 
@@ -45,7 +64,6 @@ def export_graphs(policy: St4vlaPolicy, head_ids: Sequence[int], view_count: int
         policy: In evaluation mode.
         head_ids: Token ids of the prompt's head; see `PlannerGraph`.
         view_count: V.
-        folder: Where to write.
     """
     side, net, bridge = policy.config.image_size, policy.action_model.net, policy.config.bridge
     views = torch.zeros(view_count, side, side, 3, dtype=torch.uint8)
@@ -64,36 +82,54 @@ def export_graphs(policy: St4vlaPolicy, head_ids: Sequence[int], view_count: int
         "prefix": chunk.clone(),
         "prefix_weights": chunk[..., 0].clone(),
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = {name: folder / f"{name}.onnx" for name in ("planner", "bridge", "sampler")}
-    export_graph(
-        PlannerGraph(policy, head_ids),
-        {"views": views, "token_ids": token_ids},
-        ["plan_keys", "plan_values"],
-        paths["planner"],
-        {"views": None, "token_ids": {1: length}},
+    yield (
+        "planner",
+        to_onnx(
+            PlannerGraph(policy, head_ids),
+            {"views": views, "token_ids": token_ids},
+            ["plan_keys", "plan_values"],
+            {"views": None, "token_ids": {1: length}},
+        ),
     )
     plan_length = torch.export.Dim("L", min=2, max=32_768)
     dynamic = {"views": None, "plan_keys": {1: plan_length}, "plan_values": {1: plan_length}}
-    export_graph(BridgeGraph(policy), plan_inputs, ["condition"], paths["bridge"], dynamic)
-    export_graph(SamplerGraph(policy), step_inputs, ["next_chunk"], paths["sampler"])
-    return paths
+    yield "bridge", to_onnx(BridgeGraph(policy), plan_inputs, ["condition"], dynamic)
+    yield "sampler", to_onnx(SamplerGraph(policy), step_inputs, ["next_chunk"])
 
 
-def export_graph(
+def save_graph(model: ir.Model, path: Path) -> None:
+    """Write a graph, its weights beside it, one after another."""
+    ir.save(model, path, external_data=path.name + WEIGHTS_SUFFIX, size_threshold_bytes=LARGE_BYTES)
+
+
+def without_weights(model: ir.Model) -> ModelProto:
+    """Return a graph that says of its large weights what they are, and where they would lie if it were saved."""
+    for value in model.graph.initializers.values():
+        tensor = value.const_value
+        if tensor is not None and tensor.nbytes > LARGE_BYTES:
+            value.const_value = ir.ExternalTensor(
+                f"{model.graph.name}{WEIGHTS_SUFFIX}",
+                0,
+                tensor.nbytes,
+                tensor.dtype,
+                shape=ir.Shape(tensor.shape.numpy()),
+                name=str(value.name),
+            )
+    return ir.to_proto(model)
+
+
+def to_onnx(
     module: nn.Module,
     inputs: dict[str, Tensor],
     outputs: list[str],
-    path: Path,
     dynamic: dict[str, dict[int, object] | None] | None = None,
-) -> None:
-    """Write one module, its weights beside it.
+) -> ir.Model:
+    """Return one module as a graph.
 
     Args:
-        module: What is written.
+        module: What is exported.
         inputs: Examples of its arguments, by name.
         outputs: Names of what it returns.
-        path: Where to.
         dynamic: Dimensions of each input that are; None where none is.
     """
     with _quiet_exporter(), torch.no_grad():
@@ -109,17 +145,12 @@ def export_graph(
             optimize=False,
         )
         assert program is not None  # noqa: S101 - what the exporter returns when it is given no path
-        model = program.model
+        model: ir.Model = program.model
         onnxscript.optimizer.optimize_ir(model, should_fold=_should_fold)
         _split_gemms(model)
         _turn_weights(model)
         _name_by_module(model)
-        save_graph(model, path)
-
-
-def save_graph(model: ir.Model, path: Path) -> None:
-    """Write a graph, its weights beside it, one after another."""
-    ir.save(model, path, external_data=path.name + WEIGHTS_SUFFIX, size_threshold_bytes=LARGE_BYTES)
+    return model
 
 
 @contextmanager

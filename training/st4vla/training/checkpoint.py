@@ -7,9 +7,11 @@ it is while the policy lives; saving over it is safe, since that makes a new fil
 from pathlib import Path
 
 import msgspec
-from safetensors import SafetensorError
+import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
+from torch import Tensor
 
 from st4vla.contracts.errors import ManifestError, UsageError
 from st4vla.contracts.files import (
@@ -80,8 +82,12 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> CheckpointManifest:
     return manifest
 
 
-def load_checkpoint(folder: Path) -> Checkpoint:
+def load_checkpoint(folder: Path, dtype: torch.dtype | None = None) -> Checkpoint:
     """Return a verified checkpoint, its policy in evaluation mode.
+
+    Args:
+        folder: Where it lies.
+        dtype: What weights become, one by one; None leaves them as they are stored.
 
     Raises:
         ManifestError: No valid manifest, or weights that do not fit its sizes.
@@ -102,5 +108,14 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     misfits = find_misfits(policy, tensors)
     if misfits:
         raise ManifestError(f"{path} does not fit the sizes in the manifest: {misfits}")
-    assign(policy, tensors.pop)
+
+    def read(name: str) -> Tensor:
+        tensor = tensors.pop(name)
+        if dtype is None or tensor.dtype == dtype:
+            return tensor
+        # Through a mapping of its own, so that what was read of the file is not kept beside what became of it.
+        with safe_open(path, framework="pt") as stream:
+            return stream.get_tensor(name).to(dtype)
+
+    assign(policy, read)
     return Checkpoint(manifest, policy, Tokenizer.from_file(str(folder / TOKENIZER_FILE)))

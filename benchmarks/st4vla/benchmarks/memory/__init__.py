@@ -1,0 +1,1 @@
+"""How much memory exporting and compiling take, for planners of growing depth."""
