@@ -12,7 +12,7 @@ from typing import Any
 
 from st4vla.contracts.command_line import Command, table
 from st4vla.contracts.errors import MissingExtraError, UsageError
-from st4vla.contracts.manifests import Bundle
+from st4vla.contracts.manifests import Bundle, degradation
 from st4vla.export.targets import TARGETS, Target, get_target
 
 
@@ -48,7 +48,11 @@ def _check_bundle(folder: Path, target: Target, *, build: bool) -> Mapping[str, 
         from st4vla.export.memory_plan import plan_rows  # noqa: PLC0415
     except ImportError as error:
         raise _missing(error) from error
-    verdict = check_bundle(Bundle(folder), target, build=build, report=print)
+    bundle = Bundle(folder)
+    warning = degradation(bundle.manifest)
+    if warning is not None:
+        print(warning)
+    verdict = check_bundle(bundle, target, build=build, report=print)
     print(table(plan_rows(verdict.plan), (f"memory on {target.title}, modelled", "MiB")), "\n")
     for problem in verdict.problems:
         print(problem)
@@ -56,6 +60,7 @@ def _check_bundle(folder: Path, target: Target, *, build: bool) -> Mapping[str, 
     return {
         "ok": not verdict.problems,
         "target": target.name,
+        "degraded": warning is not None,
         "problems": verdict.problems,
         "memory_bytes": {"serving": plan.running, "compiling": plan.building, "left": plan.left, "measured": False},
         "compiled": {
