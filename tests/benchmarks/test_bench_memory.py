@@ -55,6 +55,11 @@ def test_the_command_draws_the_line_to_the_whole_preset_and_leaves_a_receipt(
     assert receipt["lines"]["resident"]["slope"] == pytest.approx(2)
 
 
+def test_a_type_that_cannot_be_measured_is_refused_with_those_that_can(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench-memory", "compile", "--dtype", "bfloat16"]) == 2
+    assert "--dtype bfloat16: compile can be measured for float32 and float16" in capsys.readouterr().err
+
+
 def test_one_depth_is_no_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench-memory", "export", "--layers", "2", "2"]) == 2
     assert "--layers 2 2 --vision-layers 4: at least two different depths" in capsys.readouterr().err

@@ -98,6 +98,6 @@ def small_but_wide() -> Preset:
 
 
 def test_a_block_of_the_planner_at_full_width_compiles_for_the_gpu_nearest_to_orin(tmp_path: Path) -> None:
-    path, tensors = export_random_planner(tmp_path, "base", small_but_wide())
+    path, tensors = export_random_planner(tmp_path, "base", small_but_wide(), "float16")
     engine = build_engine(tensorrt_rtx, path, tensors, compute_capability="SM86")
-    assert engine.nbytes > 300_000_000
+    assert engine.nbytes > 250_000_000

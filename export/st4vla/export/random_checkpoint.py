@@ -14,6 +14,9 @@ from st4vla.contracts.manifests import CHECKPOINT_FORMAT, CHECKPOINT_MANIFEST, C
 from st4vla.contracts.tensor_spec import GraphTensors
 from st4vla.export.bundle import graph_spec
 from st4vla.export.onnx_export import graph_models, save_graph
+from st4vla.export.quantization.blocks import block_names
+from st4vla.export.quantization.lowering import lower_graph
+from st4vla.export.quantization.recipe import GraphRecipe
 from st4vla.export.weightless import prompt_head, prompt_sizes, untrained_tokenizer
 from st4vla.training.checkpoint import TOKENIZER_FILE, WEIGHTS_FILE, load_checkpoint
 from st4vla.training.empty_policy import TIED, build_empty_policy
@@ -54,19 +57,25 @@ def write_random_checkpoint(folder: Path, name: str, preset: Preset, dtype: str)
     write_manifest(folder / CHECKPOINT_MANIFEST, manifest)
 
 
-def export_random_planner(folder: Path, name: str, preset: Preset) -> tuple[Path, GraphTensors]:
-    """Write the graph `planner` of random float32 weights, and return its path and what goes in and comes out.
+def export_random_planner(folder: Path, name: str, preset: Preset, float_type: str) -> tuple[Path, GraphTensors]:
+    """Write the graph `planner` of random weights, and return its path and what goes in and comes out.
 
     Args:
         folder: Where to; a checkpoint is beside it.
         name: As in `write_random_checkpoint`, as is the next.
         preset: The preset.
+        float_type: ``float32``, or ``float16`` for all of its blocks.
     """
     write_random_checkpoint(folder, name, preset, "float32")
     policy = load_checkpoint(folder).policy
     graph, model = next(graph_models(policy, prompt_head(preset), len(preset.views)))
     path = folder / f"{graph}.onnx"
     save_graph(model, path)
+    if float_type != "float32":
+        recipe = GraphRecipe(dict.fromkeys(block_names(model.graph), float_type))
+        path, whole = folder / float_type / path.name, path
+        path.parent.mkdir()
+        lower_graph(whole, path, recipe, {})
     spec = graph_spec(path)
     return path, GraphTensors(graph, spec.inputs, spec.outputs, prompt_sizes(preset))
 

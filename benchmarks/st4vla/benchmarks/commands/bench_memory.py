@@ -18,6 +18,8 @@ from st4vla.contracts.errors import MissingExtraError, UsageError
 from st4vla.contracts.files import write_atomically
 
 _GIB = 2**30
+#: Of the checkpoint that is exported, and of the graph that is compiled.
+_DTYPES = {"export": ("float32", "bfloat16"), "compile": ("float32", "float16")}
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +27,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", default="base", help="whose width the planners have (default: %(default)s)")
     parser.add_argument("--layers", type=int, nargs="+", default=[2, 6, 12], help="of language (default: 2 6 12)")
     parser.add_argument("--vision-layers", type=int, default=4, help="(default: %(default)s)")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the checkpoint")
+    parser.add_argument("--dtype", default="float32", help="of the checkpoint, or of what is compiled")
     parser.add_argument("--capability", default="SM86", help="what to compile for (default: %(default)s)")
     parser.add_argument("--work", type=Path, help="folder for checkpoints and bundles, gigabytes each (default: /tmp)")
     parser.add_argument("--out", type=Path, help="file for the receipt")
@@ -35,6 +37,10 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     if len(set(options.layers)) < 2 or min(*options.layers, options.vision_layers) < 1:
         shown = " ".join(map(str, options.layers))
         msg = f"--layers {shown} --vision-layers {options.vision_layers}: at least two different depths, all positive"
+        raise UsageError(msg)
+    allowed = _DTYPES[options.what]
+    if options.dtype not in allowed:
+        msg = f"--dtype {options.dtype}: {options.what} can be measured for {' and '.join(allowed)}"
         raise UsageError(msg)
     try:
         from st4vla.benchmarks.export_speed import machine  # noqa: PLC0415
@@ -54,7 +60,9 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
             if exporting:
                 points.append(planners.measure_export(options.preset, depth, options.dtype, folder))
             else:
-                points.append(planners.measure_compile(options.preset, depth, options.capability, folder))
+                points.append(
+                    planners.measure_compile(options.preset, depth, options.dtype, options.capability, folder)
+                )
             _report(points[-1], nothing)
     weights = [point.weights for point in points]
     lines = {

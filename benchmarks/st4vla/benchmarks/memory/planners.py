@@ -31,7 +31,7 @@ class Depth:
 
 @dataclass(frozen=True)
 class Measured:
-    """What one planner took, and the bytes of its weights in float32."""
+    """What one planner took, and the bytes of the exported weights."""
 
     depth: Depth
     weights: int
@@ -57,11 +57,11 @@ def measure_export(preset: str, depth: Depth, dtype: str, work: Path) -> Measure
         return Measured(depth, sum(path.stat().st_size for path in bundle.glob(f"*{WEIGHTS_SUFFIX}")), peak)
 
 
-def measure_compile(preset: str, depth: Depth, capability: str, work: Path) -> Measured:
-    """Compile the graph `planner` in float32 with TensorRT-RTX; its weights are those of that graph."""
+def measure_compile(preset: str, depth: Depth, dtype: str, capability: str, work: Path) -> Measured:
+    """Compile the graph `planner` in a float type with TensorRT-RTX; its weights are those of that graph."""
     with tempfile.TemporaryDirectory(dir=work) as name:
         shorter = shortened(preset, depth.language, depth.vision)
-        graph, tensors = export_random_planner(Path(name), preset, shorter)
+        graph, tensors = export_random_planner(Path(name), preset, shorter, dtype)
         described = msgspec.json.encode(tensors).decode()
         peak = watch(["-m", "st4vla.benchmarks.memory.compiling", str(graph), described, capability])
         return Measured(depth, graph.with_name(graph.name + WEIGHTS_SUFFIX).stat().st_size, peak)
