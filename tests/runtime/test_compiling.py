@@ -28,6 +28,7 @@ from st4vla.contracts.manifests import (
 from st4vla.runtime.bundle_policy import BundlePolicy
 from st4vla.runtime.compiling import compile_bundle, open_engines
 from st4vla.runtime.engines.onnx_runtime import OnnxRuntimeBackend
+from st4vla.runtime.engines.tensorrt_backend import TensorRtBackend
 
 BACKEND = OnnxRuntimeBackend()
 HERE = DeviceFingerprint(machine="x86_64", processor="this", backend="onnxruntime", compiler="1")
@@ -183,6 +184,13 @@ def test_a_degraded_bundle_is_announced_where_it_is_compiled_and_served(
         "bundle 'trial' is degraded: quantising it missed its gate: cosine of actions 0.90000 (wanted 0.999), "
         "joints 1.0 mrad (allowed 20)"
     )
+
+
+def test_a_bundle_for_onnx_runtime_is_refused_by_other_libraries(bundle: Bundle, tmp_path: Path) -> None:
+    other = TensorRtBackend("tensorrt", "comes with JetPack")
+    with pytest.raises(EngineError, match="for ONNX Runtime on a CPU, which tensorrt is not; compile with --backend"):
+        compile_bundle(quantized(bundle), other, HERE, tmp_path / "engines")
+    assert not (tmp_path / "engines").exists()
 
 
 def test_a_failed_build_leaves_the_old_engines(bundle: Bundle, tmp_path: Path) -> None:

@@ -123,8 +123,9 @@ def _cell(value: object) -> str:
 
 def _print_overview(available: Mapping[str, importlib.metadata.EntryPoint]) -> None:
     _print("usage: st4vla COMMAND [OPTIONS]      st4vla COMMAND --help      st4vla --version\n")
+    width = max(map(len, available), default=0)
     for name in sorted(available):
-        _print(f"  {name:<10} {available[name].load().summary}")
+        _print(f"  {name:<{width}} {available[name].load().summary}")
 
 
 def _refuse(error: St4vlaError, status: int) -> int:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from st4vla.contracts.errors import (
+    EngineError,
     FileAlteredError,
     FileMissingError,
     FingerprintMismatchError,
@@ -33,6 +34,7 @@ from st4vla.contracts.manifests import (
 from st4vla.runtime.cpu_settings import find_cpu_settings
 from st4vla.runtime.engines.backend import Backend, Progress, no_progress
 from st4vla.runtime.engines.engine import Array, Engine
+from st4vla.runtime.engines.onnx_runtime import OnnxRuntimeBackend
 from st4vla.runtime.golden import load_golden, load_golden_chunk, measure_parity
 from st4vla.runtime.sampler import Sampler
 
@@ -79,12 +81,13 @@ def compile_bundle(
 
     Raises:
         UsageError: `target` is somebody else's folder.
-        EngineError: The back end refused a graph.
+        EngineError: The back end refused a graph, or the bundle was quantised for another one.
         ParityError: An engine's outputs differ too much from the golden ones.
     """
     if not again:
         with suppress(ManifestError, FileMissingError, FileAlteredError, FingerprintMismatchError):
             return open_engines(target, bundle, fingerprint)
+    _check_form(bundle, backend)
     warning = degradation(bundle.manifest)
     if warning is not None:
         report(warning)
@@ -145,6 +148,17 @@ def open_engines(folder: Path, bundle: Bundle, fingerprint: DeviceFingerprint) -
         raise FingerprintMismatchError(msg)
     verify_files(folder, manifest.files)
     return manifest
+
+
+def _check_form(bundle: Bundle, backend: Backend) -> None:
+    """Refuse graphs that only ONNX Runtime's operators can run."""
+    quantization = bundle.manifest.quantization
+    if quantization is not None and quantization.form == "cpu" and backend.name != OnnxRuntimeBackend.name:
+        msg = (
+            f"bundle {bundle.manifest.name!r} was quantised for ONNX Runtime on a CPU, which {backend.name} is not; "
+            "compile with --backend onnxruntime, or quantise the checkpoint with --for tensorrt"
+        )
+        raise EngineError(msg)
 
 
 def _measure(bundle: Bundle, engine: Engine) -> tuple[Parity, float]:
