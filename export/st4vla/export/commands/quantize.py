@@ -34,6 +34,9 @@ def _configure(parser: argparse.ArgumentParser) -> None:
             metavar="PRECISION",
             help=f"what the {graph} begins with (tensorrt: int4, int8, half, float32)",
         )
+    parser.add_argument(
+        "--awq", type=Path, metavar="PYTHON", help="int4 by AWQ: interpreter of an environment with nvidia-modelopt"
+    )
     parser.add_argument("--fixed", action="store_true", help="keep to these precisions; raise nothing")
     parser.add_argument(
         "--min-cosine", type=float, default=0.999, help="of actions, at the worst frame (default: %(default)s)"
@@ -92,6 +95,7 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
         bounds=Bounds(options.min_cosine, options.max_joint_error),
         fixed=options.fixed,
         allow_degraded=options.allow_degraded,
+        modelopt=options.awq,
         report=lambda line: print(f"{_CLEAR if sys.stderr.isatty() else ''}{line}"),
         progress=_show,
     )

@@ -56,6 +56,8 @@ def quantize_weight(
     """
     if precision in {"int8", "int8_dynamic"}:
         return quantize_int8(weight, scale_type)
+    if precision == "int4" and scaling is not None and scaling.int4 is not None:
+        return scaling.int4.scaled_in(scale_type)
     if precision == "int4" and fits_int4(weight.shape[0]):
         return quantize_int4(weight, scale_type, scaling.importance if scaling else None)
     return None

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from st4vla.contracts.action import ActionNormalizer
-from st4vla.contracts.errors import ParityError
+from st4vla.contracts.errors import ParityError, UsageError
 from st4vla.contracts.folders import require_replaceable
 from st4vla.contracts.manifests import (
     BUNDLE_MANIFEST,
@@ -31,6 +31,7 @@ from st4vla.export.bundle import (
     write_bundle,
 )
 from st4vla.export.onnx_export import export_graphs
+from st4vla.export.quantization.awq import quantize_with_modelopt
 from st4vla.export.quantization.deviation import ActionJudge, Deviation
 from st4vla.export.quantization.emulation import GraphSession
 from st4vla.export.quantization.frames import Frame, load_frames, sampler_feeds
@@ -95,6 +96,7 @@ def quantize_checkpoint(
     bounds: Bounds | None = None,
     fixed: bool = False,
     allow_degraded: bool = False,
+    modelopt: Path | None = None,
     report: Callable[[str], None] = lambda _: None,
     progress: Progress = lambda what, done, total: None,
 ) -> BundleManifest:
@@ -111,12 +113,15 @@ def quantize_checkpoint(
         bounds: How far actions may be from those of float32; None for `Bounds`' own.
         fixed: Take what `start` says, and raise nothing.
         allow_degraded: Write the bundle even if it misses its gate; it then says so wherever it is used.
+        modelopt: Interpreter of an environment with NVIDIA ModelOpt, whose AWQ finds the planner's int4 weights; None
+            rounds them to nearest.
         report: Called with lines about what is found.
         progress: Called with what is measured, how much is done, and of how much.
 
     Raises:
         UsageError: The folder, the name, the embodiment or a precision is not possible.
         DatasetError: The material cannot be read.
+        MissingExtraError: `modelopt` cannot be run.
         ParityError: The gate does not hold, and `allow_degraded` was not said; or actions are not numbers at all.
             Nothing is written.
     """
@@ -124,10 +129,7 @@ def quantize_checkpoint(
     chosen_embodiment, limits = choose_embodiment(checkpoint, embodiment), bounds or Bounds()
     source = checkpoint.manifest
     starts = {**form.start, **(start or {})}
-    # Before hours of measuring, not after them.
-    require_replaceable(folder, BUNDLE_MANIFEST, "a bundle")
-    for each in starts.values():
-        form.rungs(each)
+    _refuse_early(folder, form, starts, modelopt)
     boxes = _box_judge(checkpoint, material)
     frames = _frames(checkpoint, material, material.calibration_split, material.calibration_frames)
     held_out = _frames(checkpoint, material, material.held_out_split, material.held_out_frames)
@@ -140,12 +142,14 @@ def quantize_checkpoint(
         paths = export_graphs(checkpoint.policy, head_ids_of(checkpoint), len(source.views), exact)
         common = source.action, normalizer, source.sampler.num_steps
         with ActionJudge(paths, frames, *common) as seen:
-            observations = _observe(paths, seen, work, progress)
+            observations, asked = _observe(paths, seen, work, progress), seen.feeds("planner")
         if material.calibration_samples is not None:
             images, count = material.images or material.data, material.calibration_frames
             answers = observe_answers(checkpoint, material.calibration_samples, images, count=count, seed=material.seed)
             observations["planner"] = observations["planner"].joined(answers)
         lowerer = GraphLowerer(paths, form, observations, emulated)
+        if modelopt is not None:
+            lowerer.take_int4("planner", quantize_with_modelopt(modelopt, paths["planner"], asked, work))
         overflows = [str(each) for name in GRAPH_NAMES for each in lowerer.overflows[name]]
         for line in overflows:
             report(f"float16 is too small for {line}")
@@ -181,6 +185,15 @@ def quantize_checkpoint(
 
         graphs = Graphs(write, quantization, shown)
         return write_bundle(checkpoint, folder, graphs, name=name, embodiment=chosen_embodiment)
+
+
+def _refuse_early(folder: Path, form: Form, starts: Mapping[str, str], modelopt: Path | None) -> None:
+    """Refuse what is not possible before hours of measuring, not after them."""
+    require_replaceable(folder, BUNDLE_MANIFEST, "a bundle")
+    for each in starts.values():
+        form.rungs(each)
+    if modelopt is not None and "int4" not in form.ladder:
+        raise UsageError(f"AWQ makes int4 weights, which {form.name} has none of; leave it out")
 
 
 def _frames(checkpoint: Checkpoint, material: Material, split: str, count: int) -> list[Frame]:

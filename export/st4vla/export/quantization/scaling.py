@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from st4vla.export.quantization.weights import Floats, quantize_int8
+from st4vla.export.quantization.weights import Floats, QuantizedWeight, quantize_int8
 
 _LARGEST = 127
 #: How much of the activations' spread the weights take over; 0 leaves all as it is.
@@ -41,11 +41,13 @@ class Scaling:
         smoothing: What each channel is divided by, and the weight's rows multiplied with, [in].
         scale: Of the divided activations.
         importance: Mean square of each channel, [in]; None where it is not known.
+        int4: The weight in int4, where it has been found already; None leaves that to `quantize_int4`.
     """
 
     smoothing: Floats
     scale: float
     importance: Floats | None = None
+    int4: QuantizedWeight | None = None
 
     @property
     def smooths(self) -> bool:

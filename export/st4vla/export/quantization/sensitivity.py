@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx_ir as ir
@@ -18,7 +18,7 @@ from st4vla.export.quantization.observing import Observations
 from st4vla.export.quantization.overflow import Overflow, find_overflows
 from st4vla.export.quantization.recipe import PINNED, Form, GraphRecipe
 from st4vla.export.quantization.scaling import Scaling, choose_scaling
-from st4vla.export.quantization.weights import fits_int4
+from st4vla.export.quantization.weights import QuantizedWeight, fits_int4
 
 #: Frames that a block alone is judged by.
 RANKING_FRAMES = 4
@@ -86,6 +86,11 @@ class GraphLowerer:
             self._without[name] = _impossible(graph)
             self.overflows[name] = find_overflows(paths[name], observations[name].largest) if not form.dynamic else []
             self.scalings[name] = _scalings(graph, observations[name]) if "int8" in form.ladder else {}
+
+    def take_int4(self, graph: str, weights: Mapping[str, QuantizedWeight]) -> None:
+        """Use weights of a graph's products, by module, wherever their blocks are int4."""
+        for module, weight in weights.items():
+            self.scalings[graph][module] = replace(self.scalings[graph][module], int4=weight)
 
     def rungs(self, graph: str, start: str) -> dict[str, tuple[str, ...]]:
         """Return what each block of a graph may be, from `start` on."""

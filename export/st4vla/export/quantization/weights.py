@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import ml_dtypes
 import numpy as np
@@ -39,6 +39,11 @@ class QuantizedWeight:
         """Return the numbers that they stand for, float32 [in, out]."""
         scales = self.scales.repeat(self.block, axis=0) if self.block else self.scales
         return self.values.astype(np.float32) * scales
+
+    def scaled_in(self, scale_type: str) -> QuantizedWeight:
+        """Return the same with scales that `scale_type` can hold."""
+        scales = self.scales.astype(_SCALE_TYPES[scale_type]).astype(np.float32)
+        return replace(self, scales=scales)
 
 
 def quantize_int8(weight: Floats, scale_type: str = "float32") -> QuantizedWeight:
