@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +16,7 @@ import torch
 
 from st4vla.contracts.manifests import GRAPH_NAMES, Bundle, CpuSettings
 from st4vla.export.eager import EagerPolicy
+from st4vla.export.quantization.deviation import chunk_cosine
 from st4vla.export.quantization.frames import Frame, sampler_feeds
 from st4vla.runtime.engines.engine import Array, Engine
 from st4vla.runtime.engines.onnx_runtime import OnnxRuntimeBackend
@@ -178,39 +177,13 @@ def compare(
     return Comparison(tuple(Cost(*key, tuple(each)) for key, each in times.items()), cosines)
 
 
-def machine() -> dict[str, object]:
-    """Return what the figures depend on."""
-    return {
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "platform": platform.platform(),
-        "torch": str(torch.__version__),
-        "load_average_before": os.getloadavg()[0],
-    }
-
-
-def _processor() -> str:
-    facts: dict[str, str] = {}
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        name, _, value = line.partition(":")
-        facts.setdefault(name.strip(), value.strip())
-    kinds = [
-        kind
-        for kind in ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8")
-        if kind in facts.get("flags", "").split()
-    ]
-    family = f"family {facts.get('cpu family', '?')} model {facts.get('model', '?')}"
-    return f"{facts.get('model name', platform.machine())} ({family}; {', '.join(kinds) or 'no AVX2'})"
-
-
 def _cosine(eager: EagerPolicy, side: EngineSide, frames: Sequence[Frame]) -> float:
     """Return the smallest cosine of chunks over all steps and frames."""
     smallest = 1.0
     for frame in frames:
         expected = eager.act(eager.plan(frame.views, frame.token_ids), frame.views, frame.noise)
-        for ours, theirs in zip(side.trajectory(frame), expected, strict=True):
-            a, b = ours.astype(np.float64).ravel(), theirs.astype(np.float64).ravel()
-            smallest = min(smallest, float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b))))
+        pairs = zip(expected, side.trajectory(frame), strict=True)
+        smallest = min(smallest, *(chunk_cosine(theirs, ours) for theirs, ours in pairs))
     return smallest
 
 

@@ -35,10 +35,7 @@ def test_the_last_joint_turns_about_the_approach_which_points_down_in_the_ready_
 def test_kinematics_agree_with_the_tabletops_panda(joints: np.ndarray) -> None:
     mujoco = pytest.importorskip("mujoco")
     panda = pytest.importorskip("st4vla.benchmarks.tabletop.panda")
-    try:
-        model = panda.panda_spec().compile()
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
+    model = panda.panda_spec().compile()
     data = mujoco.MjData(model)
     names = [f"joint{number}" for number in range(1, 8)]
     spots = [model.joint(next(n for n in (name, f"robot0_{name}") if _has(model, n))) for name in names]

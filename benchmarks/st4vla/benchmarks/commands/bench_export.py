@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from st4vla.benchmarks.machine import machine
 from st4vla.contracts.command_line import Command, require_positive, require_seed, table
 from st4vla.contracts.errors import MissingExtraError
 from st4vla.contracts.files import write_atomically
@@ -43,7 +44,7 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
         raise MissingExtraError(msg) from error
     require_positive(options, "frames", "turns", "threads")
     require_seed(options)
-    machine = export_speed.machine()
+    around = machine()
     eager = EagerPolicy(open_checkpoint(options.checkpoint))
     frames = load_frames(eager.checkpoint, options.data, "val", count=options.frames, seed=options.seed)
     bundles = {"float32": Bundle(options.float32), "quantised": Bundle(options.quantised)}
@@ -54,7 +55,7 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
         bar = export_speed.BARS.get((cost.part, cost.side))
         ratio = found.ratio(cost.part, cost.side)
         rows.append((cost.part, cost.side, cost.median_ms, ratio, "" if bar is None else f"at least {bar:g}"))
-    print(f"{machine['processor']}, {options.threads} threads, preset {bundles['float32'].manifest.preset}\n")
+    print(f"{around['processor']}, {options.threads} threads, preset {bundles['float32'].manifest.preset}\n")
     print(table(sorted(rows), ("part", "side", "ms", "times eager", "bar")), "\n")
     missed = found.missed()
     for line in missed:
@@ -68,7 +69,7 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
         receipt = {
             "what": "engines in ONNX Runtime against eager PyTorch with the same checkpoint, in turns",
             "made_at": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-            "machine": machine | {"threads": options.threads},
+            "machine": around | {"threads": options.threads},
             "preset": bundles["float32"].manifest.preset,
             "costs": found.costs,
             **result,

@@ -43,7 +43,7 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
         msg = f"--dtype {options.dtype}: {options.what} can be measured for {' and '.join(allowed)}"
         raise UsageError(msg)
     try:
-        from st4vla.benchmarks.export_speed import machine  # noqa: PLC0415
+        from st4vla.benchmarks.machine import machine  # noqa: PLC0415
         from st4vla.benchmarks.memory import planners  # noqa: PLC0415 - the exporter is an extra
         from st4vla.benchmarks.memory.growth import fit_line  # noqa: PLC0415
         from st4vla.export.random_checkpoint import count_weights  # noqa: PLC0415

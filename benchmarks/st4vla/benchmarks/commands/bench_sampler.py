@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import os
 import statistics
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from st4vla.benchmarks.machine import machine
 from st4vla.contracts.command_line import Command, require_positive, table
 from st4vla.contracts.ddim import ddim_steps
 from st4vla.contracts.errors import MissingExtraError, UsageError
 from st4vla.contracts.files import write_atomically
 from st4vla.contracts.manifests import CpuSettings
-from st4vla.runtime.device import this_device
 from st4vla.runtime.engines.tensorrt_backend import TensorRtBackend
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
             msg = f"--steps: {error}"
             raise UsageError(msg) from error
     compiler = None if options.no_tensorrt else TensorRtBackend("tensorrt_rtx", "pip install 'st4vla[rtx]'").library()
-    machine = _machine(options.threads, compiler)
+    around = _machine(options.threads, compiler)
     with TemporaryDirectory() as work:
         found = compare(
             options.checkpoint,
@@ -68,7 +67,7 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
             report=print,
         )
     result = _summary(found)
-    print(f"\n{machine['processor']}, {machine['cores']} cores; preset {found.preset}, {found.num_steps} steps\n")
+    print(f"\n{around['processor']}, {around['cores']} cores; preset {found.preset}, {found.num_steps} steps\n")
     print(_table(result["step"], result["unrolled"]))
     ratio, (low, high) = result["unrolled_over_step"]["chunk"], result["chunk_ratio_quartiles"]
     print(f"\na chunk of the unrolled graph takes {ratio:.3f} times as long (quartiles {low:.3f} to {high:.3f})\n")
@@ -77,7 +76,7 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
             "what": "the sampler as a step graph, run once a step, against one unrolled graph of all steps, in turns",
             "made_at": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             "command": _command(options),
-            "machine": machine,
+            "machine": around,
             **result,
             "guidance_scale": found.guidance_scale,
             "costs": found.costs,
@@ -137,17 +136,12 @@ def _table(step: Mapping[str, Any], unrolled: Mapping[str, Any]) -> str:
 
 def _machine(threads: int, compiler: Any | None) -> dict[str, Any]:
     import onnxruntime  # noqa: PLC0415 - an extra
-    import torch  # noqa: PLC0415
 
-    device = this_device()
     return {
-        "processor": device.processor,
-        "cores": device.cores,
+        **machine(),
         "threads": threads,
-        "torch": str(torch.__version__),
         "onnxruntime": str(onnxruntime.__version__),
         "tensorrt_rtx": None if compiler is None else str(compiler.__version__),
-        "load_average_before": os.getloadavg()[0],
     }
 
 

@@ -124,7 +124,7 @@ class ActionJudge:
         return _Answer(plan, condition, chunks[1:])
 
     def _compare(self, expected: _Answer, actual: _Answer) -> Deviation:
-        cosines = [_cosine(ours, theirs) for ours, theirs in zip(expected.chunks, actual.chunks, strict=True)]
+        cosines = [chunk_cosine(ours, theirs) for ours, theirs in zip(expected.chunks, actual.chunks, strict=True)]
         ours, theirs = (self._normalizer.unnormalize(answer.chunks[-1][0]) for answer in (expected, actual))
         return Deviation(cosines[-1], min(cosines), joint_error_rad(self._spec, ours, theirs))
 
@@ -137,7 +137,7 @@ class ActionJudge:
         self._cleanup.close()
 
 
-def _cosine(expected: Array, actual: Array) -> float:
+def chunk_cosine(expected: Array, actual: Array) -> float:
     """Return the cosine of two chunks; -1 where one is not finite."""
     ours, theirs = expected.astype(np.float64).ravel(), actual.astype(np.float64).ravel()
     if not np.isfinite(theirs).all():
