@@ -21,6 +21,9 @@ from st4vla.contracts.errors import St4vlaError, UsageError
 
 GROUP = "st4vla.commands"
 
+#: Back to the beginning of a line on a terminal, which is then empty.
+_CLEAR = "\r\033[K"
+
 
 @dataclass(frozen=True)
 class Command:
@@ -99,6 +102,17 @@ def require_seed(options: argparse.Namespace) -> None:
     if not 0 <= options.seed < 2**63:
         msg = f"--seed {options.seed}: must be at least 0 and below 2**63"
         raise UsageError(msg)
+
+
+def show_progress(what: str, done: int, total: int) -> None:
+    """Say on a terminal what is being done, over what was said so before; elsewhere say nothing."""
+    if sys.stderr.isatty():
+        print(f"{_CLEAR}{what}: {done} of {total}", end="", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def report_line(line: str) -> None:
+    """Print a line, where a terminal shows progress in its place."""
+    _print(f"{_CLEAR if sys.stderr.isatty() else ''}{line}")
 
 
 def table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> str:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from st4vla.contracts.command_line import Command, require_positive, require_seed, table
+from st4vla.contracts.command_line import Command, report_line, require_positive, require_seed, show_progress, table
 from st4vla.contracts.errors import MissingExtraError, UsageError
 from st4vla.contracts.manifests import BundleManifest, degradation
-
-#: Back to the beginning of a line on a terminal, which is then empty.
-_CLEAR = "\r\033[K"
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -96,8 +92,8 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
         fixed=options.fixed,
         allow_degraded=options.allow_degraded,
         modelopt=options.awq,
-        report=lambda line: print(f"{_CLEAR if sys.stderr.isatty() else ''}{line}"),
-        progress=_show,
+        report=report_line,
+        progress=show_progress,
     )
     return _summary(options.out, manifest)
 
@@ -107,7 +103,7 @@ def _summary(out: Path, manifest: BundleManifest) -> Mapping[str, Any]:
     assert found is not None  # noqa: S101 - it was just quantised
     counts = {graph: _counts(list(blocks.values())) for graph, blocks in found.precisions.items()}
     rows = [(graph, ", ".join(f"{count} {name}" for name, count in each.items())) for graph, each in counts.items()]
-    print(f"{_CLEAR if sys.stderr.isatty() else ''}\n{table(rows, ('graph', 'blocks'))}\n")
+    report_line(f"\n{table(rows, ('graph', 'blocks'))}\n")
     warning = degradation(manifest)
     if warning is not None:
         print(warning)
@@ -126,11 +122,6 @@ def _summary(out: Path, manifest: BundleManifest) -> Mapping[str, Any]:
 
 def _counts(precisions: list[str]) -> dict[str, int]:
     return {name: precisions.count(name) for name in sorted(set(precisions))}
-
-
-def _show(what: str, done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        print(f"{_CLEAR}{what}: {done} of {total}", end="", file=sys.stderr, flush=True)
 
 
 COMMAND = Command("Turn a checkpoint into a bundle of smaller numbers that keeps its actions.", _configure, _run)

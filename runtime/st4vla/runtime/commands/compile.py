@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from st4vla.contracts.command_line import Command
+from st4vla.contracts.command_line import Command, report_line, show_progress
 from st4vla.contracts.manifests import Bundle, degradation
 from st4vla.runtime.compiling import compile_bundle, default_engines_folder
 from st4vla.runtime.device import this_device
 from st4vla.runtime.engines.catalogue import choose_backend
-
-#: Back to the beginning of a line on a terminal, which is then empty.
-_CLEAR = "\r\033[K"
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -33,10 +29,12 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
 
     def report(line: str) -> None:
         said.append(line)
-        print(f"{_CLEAR if sys.stderr.isatty() else ''}{line}")
+        report_line(line)
 
     fingerprint = this_device().fingerprint(backend)
-    manifest = compile_bundle(bundle, backend, fingerprint, target, again=options.again, report=report, progress=_show)
+    manifest = compile_bundle(
+        bundle, backend, fingerprint, target, again=options.again, report=report, progress=show_progress
+    )
     if not said:
         print("nothing has changed since these engines were compiled; --again compiles them anyway")
     return {
@@ -48,11 +46,6 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
         "latency_ms": {name: round(entry.latency_ms, 3) for name, entry in manifest.engines.items()},
         "cpu": {name: entry.cpu for name, entry in manifest.engines.items() if entry.cpu},
     }
-
-
-def _show(phase: str, done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        print(f"{_CLEAR}{phase}: {done} of {total}", end="", file=sys.stderr, flush=True)
 
 
 COMMAND = Command("Compile a bundle into engines for this machine and check them.", _configure, _run)
