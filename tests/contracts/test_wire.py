@@ -68,7 +68,7 @@ def test_each_kind_of_bad_bytes_has_its_own_error() -> None:
     flipped[-1] ^= 1
     with pytest.raises(ChecksumError, match="altered on the way"):
         decode(flipped)
-    with pytest.raises(WireVersionError, match="wire version 9; this side speaks 1"):
+    with pytest.raises(WireVersionError, match="wire version 9; this side speaks 2"):
         decode(patched(bytearray(frame), 4, "<H", 9))
     with pytest.raises(MalformedMessageError, match="unknown message kind 99"):
         decode(patched(bytearray(frame), 6, "<H", 99))
@@ -118,6 +118,7 @@ def test_nan_never_passes() -> None:
         observation_sequence=1,
         observation_sent_ns=1,
         frame_capture_ns=1,
+        start_ns=1,
         plan_id=1,
         plan_capture_ns=1,
         seed=0,

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from st4vla.contracts.staleness import NO_BOUNDS, Pace, Staleness
+
 MAX_JOINTS = 16
 MAX_VIEWS = 8
 MAX_VIEW_NAME_BYTES = 16
@@ -55,6 +57,18 @@ class PlanReason(enum.IntEnum):
     CHANGE = 5
 
 
+class Health(enum.IntEnum):
+    """Whether a server can be relied on.
+
+    STARTING: still warming up. READY: warm, and its engines agree with the bundle's golden outputs. DEGRADED: it
+    serves, but something that its operator should look at is wrong.
+    """
+
+    STARTING = 1
+    READY = 2
+    DEGRADED = 3
+
+
 class ErrorCode(enum.IntEnum):
     """Why a message was refused. Values are part of the wire format."""
 
@@ -69,6 +83,9 @@ class ErrorCode(enum.IntEnum):
     ENGINE = 9
     UNSAFE_OUTPUT = 10
     DEADLINE = 11
+    STALE = 12
+    NOT_READY = 13
+    INTERNAL = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +163,9 @@ class Observation:
         instruction: What to do.
         seed: Seeds the sampler's noise: the same observation and seed give the same chunk, bit for bit.
         deadline_ns: How long after `sent_ns` an answer is still of use; 0 for no deadline.
+        held_chunk_id: The newest chunk that the client has; 0 for none. A server that sends chunks before the last one
+            is used up needs to know which actions will be executed meanwhile, and how long a chunk takes to arrive.
+        held_received_ns: When that chunk arrived, on the sender's clock.
         robot_state: The arm's state, if the client has one.
         replan: Ask System 2 for a new plan from this observation.
         wants_plans: Send a `Plan` notice whenever System 2 has finished one for this client.
@@ -157,6 +177,8 @@ class Observation:
     instruction: str
     seed: int = 0
     deadline_ns: int = 0
+    held_chunk_id: int = 0
+    held_received_ns: int = 0
     robot_state: RobotState | None = None
     replan: bool = False
     wants_plans: bool = False
@@ -200,17 +222,23 @@ class ActionChunk:
     Attributes:
         chunk_id: Rises by one with each chunk of the server.
         actions: float32 [T, A], un-normalised, in the units of `representation`.
-        period_ns: Time between two actions; action k is meant for frame_capture_ns + k * period_ns.
+        period_ns: Time between two actions.
         representation: What the numbers mean.
         gripper_index: Which of the A dimensions is the gripper, or None.
         observation_sequence: The observation behind the chunk.
         observation_sent_ns: That observation's `sent_ns`, echoed for the clock-offset estimate.
         frame_capture_ns: Capture time of that observation's oldest view, on the client's clock.
+        start_ns: When action 0 is due, on the client's clock; action k is due k * period_ns later. Near the capture
+            time, on the grid of the chunk before.
         plan_id: The plan behind the chunk.
         plan_capture_ns: Capture time of the oldest view behind that plan, on the client's clock.
         seed: The seed that was used.
         received_ns: Server's clock when the observation arrived.
         inference_ns: How long System 1 took.
+        frame_age_ns: Age of the frame at sending, without the time on the wire.
+        plan_age_ns: Age of the plan's frame at sending, without the time on the wire.
+        frozen_steps: How many leading actions were held to those of the chunk before.
+        pace: RUN, or SLOW when the actions are scaled down for their age.
         frames_superseded: Observations of this client so far that a newer one replaced before System 1 saw them.
         sequence: Message counter of the server.
         sent_ns: Server's clock at sending.
@@ -224,17 +252,22 @@ class ActionChunk:
     observation_sequence: int
     observation_sent_ns: int
     frame_capture_ns: int
+    start_ns: int
     plan_id: int
     plan_capture_ns: int
     seed: int
     received_ns: int
     inference_ns: int
+    frame_age_ns: int = 0
+    plan_age_ns: int = 0
+    frozen_steps: int = 0
+    pace: Pace = Pace.RUN
     frames_superseded: int = 0
     sequence: int = 0
     sent_ns: int = 0
 
     @property
-    def plan_age_ns(self) -> int:
+    def plan_lead_ns(self) -> int:
         """How much older the plan's frame is than the chunk's own."""
         return self.frame_capture_ns - self.plan_capture_ns
 
@@ -261,7 +294,8 @@ class Welcome:
         gripper_index: Which of them is the gripper, or None.
         representation: What they mean.
         period_ns: Time between two actions of a chunk.
-        ready: False while the server is still warming up.
+        staleness: Ages at which a player slows down, holds and stops.
+        health: Whether it can be relied on.
         sequence: Message counter of the server.
         sent_ns: Server's clock at sending.
     """
@@ -274,7 +308,8 @@ class Welcome:
     gripper_index: int | None
     representation: ActionRepresentation
     period_ns: int
-    ready: bool = True
+    staleness: Staleness = NO_BOUNDS
+    health: Health = Health.READY
     sequence: int = 0
     sent_ns: int = 0
 

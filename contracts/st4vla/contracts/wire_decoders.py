@@ -22,6 +22,7 @@ from st4vla.contracts.messages import (
     ErrorCode,
     ErrorReply,
     Goodbye,
+    Health,
     Hello,
     ImageEncoding,
     InstructionEncoding,
@@ -35,6 +36,7 @@ from st4vla.contracts.messages import (
     Welcome,
     WelcomeView,
 )
+from st4vla.contracts.staleness import AgeBounds, Pace, Staleness
 from st4vla.contracts.wire_table import Kind
 
 Buffer = bytes | bytearray | memoryview
@@ -156,6 +158,8 @@ def _decode_observation(reader: Reader, sequence: int, sent_ns: int) -> Observat
         instruction=_text(bytes(memoryview(reader.frame)[start : start + size]), "instruction"),
         seed=int(row["seed"]),
         deadline_ns=int(row["deadline_ns"]),
+        held_chunk_id=int(row["held_chunk_id"]),
+        held_received_ns=int(row["held_received_ns"]),
         robot_state=state,
         replan=bool(flags & table.FLAG_REPLAN),
         wants_plans=bool(flags & table.FLAG_WANTS_PLANS),
@@ -185,11 +189,16 @@ def _decode_chunk(reader: Reader, sequence: int, sent_ns: int) -> ActionChunk:
         observation_sequence=int(row["observation_sequence"]),
         observation_sent_ns=int(row["observation_sent_ns"]),
         frame_capture_ns=int(row["frame_capture_ns"]),
+        start_ns=int(row["start_ns"]),
         plan_id=int(row["plan_id"]),
         plan_capture_ns=int(row["plan_capture_ns"]),
         seed=int(row["seed"]),
         received_ns=int(row["received_ns"]),
         inference_ns=int(row["inference_ns"]),
+        frame_age_ns=int(row["frame_age_ns"]),
+        plan_age_ns=int(row["plan_age_ns"]),
+        frozen_steps=int(row["frozen_steps"]),
+        pace=_enum(Pace, row["pace"], "pace"),
         frames_superseded=int(row["frames_superseded"]),
         sequence=sequence,
         sent_ns=sent_ns,
@@ -209,6 +218,16 @@ def _decode_plan(reader: Reader, sequence: int, sent_ns: int) -> Plan:
         sequence=sequence,
         sent_ns=sent_ns,
     )
+
+
+def _staleness(row: Any) -> Staleness:
+    try:
+        frame, plan = (
+            AgeBounds(*(int(row[f"{of}_{bound}_ns"]) for bound in ("slow", "hold", "stop"))) for of in ("frame", "plan")
+        )
+    except ValueError as error:
+        raise MalformedMessageError(str(error)) from None
+    return Staleness(frame, plan)
 
 
 def _decode_welcome(reader: Reader, sequence: int, sent_ns: int) -> Welcome:
@@ -232,7 +251,8 @@ def _decode_welcome(reader: Reader, sequence: int, sent_ns: int) -> Welcome:
         gripper_index=None if gripper == table.NO_GRIPPER else gripper,
         representation=_enum(ActionRepresentation, row["representation"], "action representation"),
         period_ns=int(row["period_ns"]),
-        ready=bool(row["ready"]),
+        staleness=_staleness(row),
+        health=_enum(Health, row["health"], "health"),
         sequence=sequence,
         sent_ns=sent_ns,
     )

@@ -26,6 +26,7 @@ from st4vla.contracts.messages import (
     StateReport,
     Welcome,
 )
+from st4vla.contracts.staleness import Staleness
 from st4vla.contracts.wire_table import Kind
 
 
@@ -101,6 +102,8 @@ def _encode_observation(message: Observation) -> _Encoded:
             table.HEADER.size,
             seed=message.seed,
             deadline_ns=message.deadline_ns,
+            held_chunk_id=message.held_chunk_id,
+            held_received_ns=message.held_received_ns,
             instruction_bytes=len(instruction),
             flags=flags,
             instruction_encoding=InstructionEncoding.UTF8,
@@ -142,17 +145,22 @@ def _encode_chunk(message: ActionChunk) -> _Encoded:
             observation_sequence=message.observation_sequence,
             observation_sent_ns=message.observation_sent_ns,
             frame_capture_ns=message.frame_capture_ns,
+            start_ns=message.start_ns,
             plan_id=message.plan_id,
             plan_capture_ns=message.plan_capture_ns,
             seed=message.seed,
             received_ns=message.received_ns,
             inference_ns=message.inference_ns,
+            frame_age_ns=message.frame_age_ns,
+            plan_age_ns=message.plan_age_ns,
             period_ns=message.period_ns,
             frames_superseded=message.frames_superseded,
             horizon=horizon,
             action_dim=action_dim,
             gripper_index=table.NO_GRIPPER if message.gripper_index is None else message.gripper_index,
             representation=message.representation,
+            frozen_steps=message.frozen_steps,
+            pace=message.pace,
         )
         frame[offset:] = message.actions.astype("<f4", copy=False).tobytes()
 
@@ -176,6 +184,14 @@ def _encode_plan(message: Plan) -> _Encoded:
     return Kind.PLAN, table.PLAN.size, fill
 
 
+def _bounds(staleness: Staleness) -> dict[str, int]:
+    return {
+        f"{of}_{bound}": getattr(bounds, bound)
+        for of, bounds in (("frame", staleness.frame), ("plan", staleness.plan))
+        for bound in ("slow_ns", "hold_ns", "stop_ns")
+    }
+
+
 def _encode_welcome(message: Welcome) -> _Encoded:
     def fill(frame: bytearray) -> None:
         offset = _put(
@@ -183,12 +199,13 @@ def _encode_welcome(message: Welcome) -> _Encoded:
             table.WELCOME,
             table.HEADER.size,
             period_ns=message.period_ns,
+            **_bounds(message.staleness),
             horizon=message.horizon,
             action_dim=message.action_dim,
             gripper_index=table.NO_GRIPPER if message.gripper_index is None else message.gripper_index,
             representation=message.representation,
             view_count=len(message.views),
-            ready=message.ready,
+            health=message.health,
             bundle_digest=np.frombuffer(message.bundle_digest, np.uint8),
             bundle_name=message.bundle_name.encode(),
         )

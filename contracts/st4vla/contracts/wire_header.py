@@ -11,7 +11,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from st4vla.contracts import messages
+from st4vla.contracts import messages, staleness
 from st4vla.contracts import wire_table as table
 
 _WIDTH = 120
@@ -57,10 +57,12 @@ _POSTAMBLE = """\
 _ENUMS: tuple[tuple[str, str, type[enum.IntEnum]], ...] = (
     ("kind", "header.kind", table.Kind),
     ("error", "error.code", messages.ErrorCode),
+    ("health", "welcome.health", messages.Health),
     ("image", "view.encoding", messages.ImageEncoding),
     ("instruction", "observation.instruction_encoding", messages.InstructionEncoding),
     ("action", "action_chunk.representation and welcome.representation", messages.ActionRepresentation),
     ("plan_reason", "plan.reason", messages.PlanReason),
+    ("pace", "action_chunk.pace, and of a player", staleness.Pace),
 )
 
 _CONSTANTS: tuple[tuple[str, str, str], ...] = (

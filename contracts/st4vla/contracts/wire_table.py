@@ -16,7 +16,7 @@ import numpy as np
 from st4vla.contracts.messages import MAX_BUNDLE_NAME_BYTES, MAX_JOINTS, MAX_VIEW_NAME_BYTES
 
 MAGIC = int.from_bytes(b"ST4V", "little")
-WIRE_VERSION = 1
+WIRE_VERSION = 2
 VIEW_ALIGNMENT = 64
 
 FLAG_ROBOT_STATE = 1
@@ -137,6 +137,8 @@ OBSERVATION = Record(
     (
         Field("seed", "u64", "seeds the sampler's noise"),
         Field("deadline_ns", "i64", "how long after sent_ns an answer is of use; 0: no deadline"),
+        Field("held_chunk_id", "u64", "the newest chunk that the sender has; 0: none"),
+        Field("held_received_ns", "i64", "sender's monotonic clock when that chunk arrived"),
         Field("instruction_bytes", "u32", "length of the instruction"),
         Field("flags", "u32", "robot state, replan, wants plans"),
         Field("instruction_encoding", "u16", "1: UTF-8"),
@@ -182,17 +184,23 @@ ACTION_CHUNK = Record(
         Field("observation_sequence", "u64", "the observation behind the chunk"),
         Field("observation_sent_ns", "i64", "its sent_ns, echoed"),
         Field("frame_capture_ns", "i64", "capture time of its oldest view, client's clock"),
+        Field("start_ns", "i64", "when action 0 is due, client's clock; action k is due k * period_ns later"),
         Field("plan_id", "u64", "the plan behind the chunk"),
         Field("plan_capture_ns", "i64", "capture time of that plan's oldest view, client's clock"),
         Field("seed", "u64", "the seed that was used"),
         Field("received_ns", "i64", "server's clock when the observation arrived"),
         Field("inference_ns", "i64", "how long System 1 took"),
+        Field("frame_age_ns", "i64", "age of the frame at sending, without the time on the wire"),
+        Field("plan_age_ns", "i64", "age of the plan's frame at sending, without the time on the wire"),
         Field("period_ns", "i64", "time between two actions"),
         Field("frames_superseded", "u64", "frames of this client that a newer one replaced unseen"),
         Field("horizon", "u16", "T, actions"),
         Field("action_dim", "u16", "A, numbers in an action"),
         Field("gripper_index", "i16", "the gripper's dimension; -1: none"),
         Field("representation", "u16", "1: end-effector delta; 2: joint delta; 3: joint position"),
+        Field("frozen_steps", "u16", "leading actions that were held to those of the chunk before"),
+        Field("pace", "u16", "1: run; 2: slow, the actions are scaled already"),
+        Field("reserved", "u32", "0"),
     ),
 )
 
@@ -215,12 +223,18 @@ WELCOME = Record(
     "What a server wants and gives; then view_count welcome_views.",
     (
         Field("period_ns", "i64", "time between two actions of a chunk"),
+        Field("frame_slow_ns", "i64", "age of a frame from which a player slows down; 0: none"),
+        Field("frame_hold_ns", "i64", "from which it holds"),
+        Field("frame_stop_ns", "i64", "from which it stops"),
+        Field("plan_slow_ns", "i64", "the same for the age of a plan's frame"),
+        Field("plan_hold_ns", "i64", "from which it holds"),
+        Field("plan_stop_ns", "i64", "from which it stops"),
         Field("horizon", "u16", "T, actions in a chunk"),
         Field("action_dim", "u16", "A, numbers in an action"),
         Field("gripper_index", "i16", "the gripper's dimension; -1: none"),
         Field("representation", "u16", "1: end-effector delta; 2: joint delta; 3: joint position"),
         Field("view_count", "u16", "1 to 8"),
-        Field("ready", "u16", "0: still warming up"),
+        Field("health", "u16", "1: starting; 2: ready; 3: degraded"),
         Field("reserved", "u32", "0"),
         Field("bundle_digest", "u8", "SHA-256 of the bundle's manifest", 32),
         Field("bundle_name", "char", "UTF-8, padded with zeros", MAX_BUNDLE_NAME_BYTES),

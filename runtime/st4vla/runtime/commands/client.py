@@ -93,7 +93,7 @@ def _check(options: argparse.Namespace) -> None:
 def _print_line(message: Message) -> None:
     if isinstance(message, ActionChunk):
         action = np.array2string(message.actions[0], precision=4, suppress_small=True, max_line_width=200)
-        ages = f"plan {message.plan_id} of {message.plan_age_ns / NS_PER_MS:.0f} ms before"
+        ages = f"plan {message.plan_id} of {message.plan_lead_ns / NS_PER_MS:.0f} ms before"
         print(f"frame {message.observation_sequence}: {action}  in {message.inference_ns / NS_PER_MS:.1f} ms, {ages}")
     elif isinstance(message, Plan):
         took = f"{message.inference_ns / NS_PER_MS:.1f} ms, {message.token_count} tokens, {message.reason.name.lower()}"
