@@ -52,7 +52,7 @@ class Reader:
     def record(self, record: table.Record) -> Any:
         """Take the next record off the frame."""
         start = self.advance(record.size, record.name)
-        return np.frombuffer(self.frame, record.dtype, 1, start)[0]
+        return record.unpack(self.frame, start)
 
     def advance(self, size: int, what: str) -> int:
         """Pass `size` bytes by and return the first's position; `what` names them in the error."""
@@ -95,9 +95,9 @@ def _decode_state(reader: Reader) -> RobotState:
         raise MalformedMessageError(msg)
     state = RobotState(
         capture_ns=int(row["capture_ns"]),
-        joint_positions_rad=row["joint_positions_rad"][:joints].astype(np.float64),
-        joint_velocities_rad_s=row["joint_velocities_rad_s"][:joints].astype(np.float64),
-        base_T_ee=row["base_T_ee"].reshape(4, 4).astype(np.float64),
+        joint_positions_rad=np.array(row["joint_positions_rad"][:joints], np.float64),
+        joint_velocities_rad_s=np.array(row["joint_velocities_rad_s"][:joints], np.float64),
+        base_T_ee=np.array(row["base_T_ee"], np.float64).reshape(4, 4),
         gripper_width_m=float(row["gripper_width_m"]),
     )
     arrays = (state.joint_positions_rad, state.joint_velocities_rad_s, state.base_T_ee)
@@ -244,7 +244,7 @@ def _decode_welcome(reader: Reader, sequence: int, sent_ns: int) -> Welcome:
     reader.end()
     return Welcome(
         bundle_name=_text(bytes(row["bundle_name"]), "bundle name"),
-        bundle_digest=row["bundle_digest"].tobytes(),
+        bundle_digest=row["bundle_digest"],
         views=tuple(views),
         horizon=int(row["horizon"]),
         action_dim=int(row["action_dim"]),

@@ -1,4 +1,4 @@
-"""The wire format as one table, from which the numpy layouts and the C header are both made.
+"""The wire format as one table, from which Python's packing and the C header are both made.
 
 A message is one ZeroMQ frame: a header, then a record of fixed layout, then whatever that record counts (views,
 actions, text). Little-endian throughout. Every field sits at a multiple of its own size, so that a C struct has this
@@ -8,11 +8,13 @@ layout without packing; `Record` refuses a table where one does not.
 from __future__ import annotations
 
 import enum
+import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
-import numpy as np
-
+from st4vla.contracts.errors import MalformedMessageError
 from st4vla.contracts.messages import MAX_BUNDLE_NAME_BYTES, MAX_JOINTS, MAX_VIEW_NAME_BYTES
 
 MAGIC = int.from_bytes(b"ST4V", "little")
@@ -39,16 +41,16 @@ class Kind(enum.IntEnum):
     GOODBYE = 8
 
 
-#: Type in the table -> (numpy type, C type, bytes).
+#: Type in the table -> (letter of the module struct, C type, bytes). Many u8 or char are one string of bytes.
 SCALARS: dict[str, tuple[str, str, int]] = {
-    "u8": ("u1", "uint8_t", 1),
-    "char": ("S", "char", 1),
-    "u16": ("<u2", "uint16_t", 2),
-    "i16": ("<i2", "int16_t", 2),
-    "u32": ("<u4", "uint32_t", 4),
-    "u64": ("<u8", "uint64_t", 8),
-    "i64": ("<i8", "int64_t", 8),
-    "f64": ("<f8", "double", 8),
+    "u8": ("s", "uint8_t", 1),
+    "char": ("s", "char", 1),
+    "u16": ("H", "uint16_t", 2),
+    "i16": ("h", "int16_t", 2),
+    "u32": ("I", "uint32_t", 4),
+    "u64": ("Q", "uint64_t", 8),
+    "i64": ("q", "int64_t", 8),
+    "f64": ("d", "double", 8),
 }
 
 
@@ -65,6 +67,11 @@ class Field:
     def size(self) -> int:
         """Bytes that the field takes."""
         return SCALARS[self.scalar][2] * self.count
+
+    @property
+    def is_sequence(self) -> bool:
+        """Whether it is several numbers, and not one or a string of bytes."""
+        return self.count > 1 and SCALARS[self.scalar][0] != "s"
 
 
 @dataclass(frozen=True)
@@ -96,24 +103,80 @@ class Record:
             offset += field.size
         return found
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Bytes that the record takes."""
         return sum(field.size for field in self.fields)
 
-    @cached_property
-    def dtype(self) -> np.dtype[np.void]:
-        """The record as a numpy structured type."""
-        columns: list[tuple[str, str] | tuple[str, str, tuple[int]]] = []
-        for field in self.fields:
-            code = SCALARS[field.scalar][0]
-            if field.scalar == "char":
-                columns.append((field.name, f"S{field.count}"))
-            elif field.count == 1:
-                columns.append((field.name, code))
+    def pack(self, frame: bytearray, at: int, **values: Any) -> int:
+        """Write values by name into a frame, zeros for those that are not given; return the byte after them.
+
+        Numbers of which there are many are sequences of as many.
+
+        Raises:
+            MalformedMessageError: A field cannot hold its value.
+        """
+        flat: list[Any] = []
+        for field, absent in self._absent:
+            value = values.get(field.name, absent)
+            if field.is_sequence:
+                flat.extend(value)
             else:
-                columns.append((field.name, code, (field.count,)))
-        return np.dtype(columns)
+                flat.append(value)
+        try:
+            self._struct.pack_into(frame, at, *flat)
+        except struct.error:
+            self._blame(values)
+            raise
+        return at + self.size
+
+    def unpack(self, frame: bytes | bytearray | memoryview, at: int) -> dict[str, Any]:
+        """Return the values that lie in a frame, by name; text without the zeros that pad it."""
+        found = self._struct.unpack_from(frame, at)
+        if not self._is_plain:
+            return self._gathered(found)
+        return dict(zip(self._names, found, strict=True))
+
+    @cached_property
+    def _struct(self) -> struct.Struct:
+        letters = (f"{field.count}{SCALARS[field.scalar][0]}" for field in self.fields)
+        return struct.Struct("<" + "".join(letters))
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(field.name for field in self.fields)
+
+    @cached_property
+    def _is_plain(self) -> bool:
+        return not any(field.is_sequence or field.scalar == "char" for field in self.fields)
+
+    @cached_property
+    def _absent(self) -> tuple[tuple[Field, Any], ...]:
+        """Each field with what stands for it when it is not given."""
+        return tuple(
+            (field, [0] * field.count if field.is_sequence else b"" if SCALARS[field.scalar][0] == "s" else 0)
+            for field in self.fields
+        )
+
+    def _gathered(self, found: tuple[Any, ...]) -> dict[str, Any]:
+        values, start = {}, 0
+        for field in self.fields:
+            count = field.count if field.is_sequence else 1
+            value: Any = found[start : start + count] if field.is_sequence else found[start]
+            values[field.name] = value.rstrip(b"\0") if field.scalar == "char" else value
+            start += count
+        return values
+
+    def _blame(self, values: Mapping[str, Any]) -> None:
+        """Say which value could not be written."""
+        for field in self.fields:
+            code = f"<{field.count}{SCALARS[field.scalar][0]}"
+            value = values.get(field.name, 0)
+            try:
+                struct.pack(code, *value) if field.is_sequence else struct.pack(code, value)
+            except (struct.error, TypeError) as error:
+                msg = f"{self.name}.{field.name} cannot hold {value!r}: {error}"
+                raise MalformedMessageError(msg) from error
 
 
 HEADER = Record(

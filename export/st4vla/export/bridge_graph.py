@@ -15,7 +15,6 @@ from st4vla.training.model.diffusion_transformer import FeedForward, SelfAttenti
 from st4vla.training.model.dinov2 import Block
 from st4vla.training.policy import IMAGENET_MEAN, IMAGENET_STD, St4vlaPolicy
 
-
 #: Most cells along a side of a view: an object on a table enters and leaves some of them.
 CELLS_A_SIDE = 4
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -144,6 +145,7 @@ class Timeline:
         return ensemble(np.stack(predictions), self._config.ensemble_sharpness)
 
 
+@lru_cache(maxsize=1024)
 def prefix_weights(horizon: int, frozen: int, left: int) -> Actions:
     """Return how firmly each action is held to the older chunk, float32 [T].
 
@@ -153,13 +155,16 @@ def prefix_weights(horizon: int, frozen: int, left: int) -> Actions:
         left: Leading actions that the older chunk has; those after it are free.
 
     Returns:
-        Equation 5 of the paper: 1 up to `frozen`, then c (e^c - 1) / (e - 1) with c falling linearly to 0 at `left`.
+        Read-only: equation 5 of the paper, 1 up to `frozen`, then c (e^c - 1) / (e - 1), where c falls linearly to 0
+        at `left`.
     """
     steps = np.arange(horizon)
     falling = np.clip((left - steps) / (left - frozen + 1), 0.0, 1.0)
     weights = falling * np.expm1(falling) / (math.e - 1.0)
     weights[:frozen] = 1.0
-    return weights.astype(np.float32)
+    firm: Actions = weights.astype(np.float32)
+    firm.flags.writeable = False
+    return firm
 
 
 def ensemble(predictions: Actions, sharpness: float) -> Actions:

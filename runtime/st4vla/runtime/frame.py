@@ -17,6 +17,11 @@ class Frame:
 
     Most frames of a fast camera are replaced by newer ones before anybody does.
 
+    Attributes:
+        observation: The message, without its views once these are decoded.
+        capture_ns: When its oldest view was captured, on the client's clock.
+        received_ns: When it arrived, on this machine's.
+
     Args:
         observation: A message whose views may be views into its bytes.
         received_ns: When it arrived, on this machine's clock.
@@ -29,6 +34,7 @@ class Frame:
     def __init__(self, observation: Observation, received_ns: int, specs: Sequence[ViewSpec]) -> None:
         check_views(observation, specs)
         self.observation = observation
+        self.capture_ns = observation.capture_ns
         self.received_ns = received_ns
         self._specs = specs
         self._views: Views | None = None
@@ -45,6 +51,5 @@ class Frame:
             if self._views is None:
                 self._views = stack_views(self.observation, self._specs)
                 # The message's bytes may go.
-                bare = tuple(replace(view, data=view.data[:0].copy()) for view in self.observation.views)
-                self.observation = replace(self.observation, views=bare)
+                self.observation = replace(self.observation, views=())
             return self._views

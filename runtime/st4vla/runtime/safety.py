@@ -18,9 +18,9 @@ def require_finite(actions: npt.NDArray[np.float32]) -> None:
     Raises:
         UnsafeOutputError: Names the first offending action and dimension.
     """
-    bad = np.argwhere(~np.isfinite(actions))
-    if len(bad):
-        step, dimension = bad[0]
+    finite = np.isfinite(actions)
+    if not finite.all():
+        step, dimension = np.argwhere(~finite)[0]
         value = actions[step, dimension]
         msg = f"the policy returned {value} in action {step}, dimension {dimension}; the chunk is withheld"
         raise UnsafeOutputError(msg)

@@ -150,7 +150,7 @@ class Scheduler:
             session.timeline_instruction = observation.instruction
             session.acted_on = observation.sequence
             session.acted_ns = now_ns
-            splice = session.timeline.splice(observation.capture_ns, session.delay.estimate_ns, soft=soft)
+            splice = session.timeline.splice(frame.capture_ns, session.delay.estimate_ns, soft=soft)
             session.acting = ActJob(session.identity, frame, session.plan, splice, session.superseded)
             return session.acting
 
@@ -174,14 +174,14 @@ class Scheduler:
             self.counts["chunks"] += 1
             chunk_id = self.counts["chunks"]
             actions = session.timeline.add(job.splice, acted.actions)
-            if acted.cells is not None and session.change.look(observation.capture_ns, acted.cells):
+            if acted.cells is not None and session.change.look(job.frame.capture_ns, acted.cells):
                 session.changed = True
                 self.counts["changes"] += 1
                 self._to_plan.notify()
             frame_age_ns, plan_age_ns = self._ages(session, job.frame, job.plan, now_ns)
             # A plan that was waited for says nothing of how long the next chunk takes.
             cold = job.plan.frame is job.frame or chunk_id == 1
-            session.sent(chunk_id, Sent(observation, job.frame.received_ns, now_ns, cold))
+            session.sent(chunk_id, Sent(job.frame.capture_ns, observation.sent_ns, job.frame.received_ns, now_ns, cold))
             if not observation.held_chunk_id and not cold:
                 session.delay.add(frame_age_ns)
             pace = self.config.staleness.pace(frame_age_ns, plan_age_ns)
@@ -225,7 +225,7 @@ class Scheduler:
                 session.plan = plan
                 session.failed_instruction = None
                 ordinary = job.reason is PlanReason.PERIOD
-                session.change.plan_made(job.frame.observation.capture_ns, ordinary=ordinary)
+                session.change.plan_made(job.frame.capture_ns, ordinary=ordinary)
                 self._to_act.notify()
             return plan
 
@@ -328,8 +328,8 @@ class Scheduler:
         """
         observation, offset = frame.observation, session.clock.estimate
         if offset is None:
-            return frame.received_ns - (observation.sent_ns - observation.capture_ns)
-        return min(observation.capture_ns + offset.offset_ns, frame.received_ns)
+            return frame.received_ns - (observation.sent_ns - frame.capture_ns)
+        return min(frame.capture_ns + offset.offset_ns, frame.received_ns)
 
     def _due_ns(self, session: Session, frame: Frame) -> tuple[int | None, ErrorCode]:
         """Return when a frame's time is over, on this machine's clock, and by what."""
@@ -337,7 +337,7 @@ class Scheduler:
         captured_ns = self._captured_ns(session, frame)
         due: list[tuple[int, ErrorCode]] = []
         if observation.deadline_ns:
-            sent_ns = captured_ns + (observation.sent_ns - observation.capture_ns)
+            sent_ns = captured_ns + (observation.sent_ns - frame.capture_ns)
             due.append((sent_ns + observation.deadline_ns, ErrorCode.DEADLINE))
         if self.config.staleness.frame.hold_ns:
             due.append((captured_ns + self.config.staleness.frame.hold_ns, ErrorCode.STALE))
@@ -367,7 +367,7 @@ class Scheduler:
 
     def _ages(self, session: Session, frame: Frame, plan: HeldPlan, now_ns: int) -> tuple[int, int]:
         frame_age_ns = now_ns - self._captured_ns(session, frame)
-        return frame_age_ns, frame_age_ns + frame.observation.capture_ns - plan.frame.observation.capture_ns
+        return frame_age_ns, frame_age_ns + frame.capture_ns - plan.frame.capture_ns
 
     def _evict(self, now_ns: int) -> bool:
         oldest = min(self._sessions.values(), key=lambda session: session.last_seen_ns)

@@ -77,7 +77,8 @@ class Handout:
 class Sent:
     """What is remembered of a chunk that went out, to learn from its receipt. `cold` ones say nothing of the next."""
 
-    observation: Observation
+    captured_ns: int
+    sent_ns: int
     received_ns: int
     replied_ns: int
     cold: bool
@@ -152,10 +153,10 @@ class Session:
         # A receipt that cannot be true is its sender's affair.
         with suppress(ValueError):
             self.clock.add(
-                sent_ns=sent.observation.sent_ns,
+                sent_ns=sent.sent_ns,
                 peer_received_ns=sent.received_ns,
                 peer_replied_ns=sent.replied_ns,
                 received_ns=arrived_ns,
             )
             if not sent.cold:
-                self.delay.add(arrived_ns - sent.observation.capture_ns)
+                self.delay.add(arrived_ns - sent.captured_ns)
