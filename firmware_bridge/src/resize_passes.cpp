@@ -13,6 +13,7 @@ namespace {
 
 /// Three times kLanes bytes are weighed together: the channels of a pixel, or a stretch of a row.
 constexpr int kStretch = kChannels * kLanes;
+constexpr int kCacheLine = 64;
 
 int smaller(int a, int b) { return a < b ? a : b; }
 
@@ -103,7 +104,15 @@ void across(const Axis &axis, Source in, int rows, Target out, uint8_t *columns,
             block[i] = in.row(y + smaller(i, count - 1));
         }
         to_columns(block, axis.in * kChannels, columns);
+        const int ahead = smaller(kLanes, rows - y - kLanes);
+        int asked = -1;
         for (int o = 0; o < axis.out; ++o) {
+            // Reading 16 rows at once is more than processors foresee: ask for the next ones while these are weighed.
+            const int line = axis.first[o] * kChannels / kCacheLine;
+            for (int i = 0; line != asked && i < ahead; ++i) {
+                __builtin_prefetch(in.row(y + kLanes + i) + line * kCacheLine);
+            }
+            asked = line;
             const uint8_t *first = columns + static_cast<std::ptrdiff_t>(axis.first[o]) * kStretch;
             const int32_t *weights = axis.weights + static_cast<std::ptrdiff_t>(o) * axis.taps;
             weigh(first, kStretch, weights, axis.taps, squeezed + static_cast<std::ptrdiff_t>(o) * kStretch);
