@@ -117,7 +117,9 @@ def _difference(policy: Policy, method: str, expected: Actions, found: Actions) 
         mrad=_largest(off[..., radians]) * 1e3,
         path_mm=_largest(path[..., metres]) * 1e3,
         path_mrad=_largest(path[..., radians]) * 1e3,
-        grippers=0.0 if spec.gripper_index is None else float((np.abs(off[..., spec.gripper_index]) > GRIPPER_TURNS).mean()),
+        grippers=0.0
+        if spec.gripper_index is None
+        else float((np.abs(off[..., spec.gripper_index]) > GRIPPER_TURNS).mean()),
     )
 
 
