@@ -1,5 +1,8 @@
 /* Resizes pictures as Pillow does. Checksums of what Pillow makes of them: tests/runtime/golden_resize.py. */
+#define _DEFAULT_SOURCE /* mmap */
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "check.h"
 #include "st4vla/crc32c.h"
@@ -14,11 +17,23 @@ static unsigned char *allocated(size_t size)
     return bytes;
 }
 
+/* Memory that ends where reading faults. It is freed when the test ends. */
+static unsigned char *allocated_at_a_cliff(size_t size)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE), used = (size + page - 1) / page * page;
+    unsigned char *bytes =
+        (unsigned char *)mmap(NULL, used + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    CHECK(bytes != MAP_FAILED);
+    CHECK(mprotect(bytes + used, page, PROT_NONE) == 0);
+    return bytes + used - size;
+}
+
 /* The picture of tests/runtime/golden_resize.py: the top byte of each place times Knuth's multiplier. */
 static unsigned char *made_picture(int height, int width)
 {
     const size_t size = (size_t)height * (size_t)width * 3;
-    unsigned char *pixels = allocated(size);
+    unsigned char *pixels = allocated_at_a_cliff(size);
     size_t i;
 
     for (i = 0; i < size; ++i) {
@@ -64,7 +79,6 @@ static void check_resize(const int size[4], uint32_t expected, int bottom_up)
     st4vla_resizer_destroy(resizer);
     free(out);
     free(flipped);
-    free(pixels);
 }
 
 static void check_refusals(void)

@@ -67,7 +67,7 @@ def test_pictures_are_resized_to_the_policys(dataset_folder: Path) -> None:
 
 
 def test_pictures_are_resized_as_the_runtime_does(dataset_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (90, 60, 3), np.uint8)
+    picture = np.random.default_rng(0).integers(0, 256, (160, 60, 3), np.uint8)
     monkeypatch.setattr(VideoFrames, "read", lambda self, span, frame: picture)
     found = Demonstrations(dataset_folder, "train", SPEC, views(dataset_folder, 16))
     np.testing.assert_array_equal(found[0].views[0].numpy(), fit(picture, 16, 16))
