@@ -1,6 +1,6 @@
 """Pillow's antialiased bicubic resize, rows first: by Pillow, or with the same bits by the firmware bridge's library.
 
-The library takes a tenth of the time. It is found where the checkout builds it (`make ctest`) or where
+The library takes an eighth of the time. It is found where the checkout builds it (`make ctest`) or where
 ``cmake --install`` and the system's loader have it; without it Pillow does the work.
 """
 

@@ -23,7 +23,7 @@ OPTIONAL = {
     "av": ("video files and V4L2 cameras", "pip install 'st4vla[video]'"),
     "matplotlib": ("pictures in reports", "pip install 'st4vla[bench]'"),
 }
-RESIZING_WITH_PILLOW = "by Pillow; a tenth of the time with: cmake -S . -B build && cmake --build build"
+RESIZING_WITH_PILLOW = "by Pillow; an eighth of the time with: cmake -S . -B build && cmake --build build"
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
