@@ -27,6 +27,7 @@ from st4vla.contracts.errors import (
 from st4vla.contracts.messages import ErrorCode, Goodbye, Hello, Message, Observation
 from st4vla.contracts.wire import decode, encode
 from st4vla.runtime.core import Core
+from st4vla.runtime.diagnosis import thread_check
 from st4vla.runtime.outbox import Outbox
 
 POLL_MS = 100
@@ -83,6 +84,7 @@ class Server:
         self.endpoint = router.getsockopt_string(zmq.LAST_ENDPOINT)
         self._wire = threading.Thread(target=self._serve, args=(router,), name="st4vla_wire", daemon=True)
         self._wire.start()
+        self.core.diagnosis.watch("st4vla_wire_ended", thread_check(self._wire), vital=True)
         self.core.start()
 
     def stop(self) -> None:
@@ -145,6 +147,7 @@ class Server:
 
     def _flush(self, router: zmq.Socket[bytes]) -> None:
         """Send what waits; what a client cannot take yet waits on, unless something newer of its kind comes."""
+        superseded = self._outbox.superseded
         for client, message in self._outbox.take():
             frame = encode(replace(message, sequence=next(self._sequence)))
             try:
@@ -156,6 +159,8 @@ class Server:
                 self.core.counts["replies_dropped"] += 1
                 self._outbox.forget(client)
                 self.core.leave(PREFIX + client)
+        if self._outbox.superseded > superseded:
+            self.core.counts["replies_superseded"] += self._outbox.superseded - superseded
 
     def _receive(self, client: bytes, frames: list[zmq.Frame]) -> None:
         """Take one message in and answer what can be answered at once."""

@@ -109,6 +109,8 @@ class Session:
         failed_instruction: An instruction that could not be planned, not tried again until it changes.
         clock: What its clock shows against ours.
         held_chunk_id: The newest chunk that it said it has.
+        handout: The newest chunk that it was given.
+        handed_out_ns: When it was given its last chunks.
     """
 
     identity: bytes
@@ -131,8 +133,20 @@ class Session:
     failed_instruction: str | None = None
     clock: ClockOffsetEstimator = field(default_factory=ClockOffsetEstimator)
     held_chunk_id: int = 0
+    handout: Handout | None = None
+    handed_out_ns: deque[int] = field(default_factory=lambda: deque(maxlen=128))
     _sent: dict[int, Sent] = field(default_factory=dict)
     _order: deque[int] = field(default_factory=deque)
+
+    def captured_ns(self, frame: Frame) -> int:
+        """Return when a frame was captured, on this machine's clock.
+
+        Before the client's clock is known, its way here counts as no time.
+        """
+        observation, offset = frame.observation, self.clock.estimate
+        if offset is None:
+            return frame.received_ns - (observation.sent_ns - frame.capture_ns)
+        return min(frame.capture_ns + offset.offset_ns, frame.received_ns)
 
     def sent(self, chunk_id: int, sent: Sent) -> None:
         """Remember a chunk until its receipt; a few at most."""

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from st4vla.contracts.action import ActionSpec
 from st4vla.contracts.clock import NS_PER_MS, NS_PER_S
 from st4vla.contracts.command_line import Command, require_positive
 from st4vla.contracts.errors import UsageError
-from st4vla.contracts.manifests import Bundle
+from st4vla.contracts.manifests import Bundle, degradation
 from st4vla.contracts.staleness import AgeBounds, Staleness
 from st4vla.runtime.bundle_policy import BundlePolicy
 from st4vla.runtime.change import ChangeConfig
@@ -23,8 +24,11 @@ from st4vla.runtime.compiling import default_engines_folder, open_engines
 from st4vla.runtime.core import Core
 from st4vla.runtime.device import this_device
 from st4vla.runtime.engines.catalogue import choose_backend
+from st4vla.runtime.monitoring import Monitor
+from st4vla.runtime.observer import Observer
 from st4vla.runtime.scheduler import SchedulingConfig
 from st4vla.runtime.server import Server
+from st4vla.runtime.systemd import ServiceNotifier
 
 CHUNKING: dict[str, Literal["real_time", "ensemble", "replace"]] = {
     "real-time": "real_time",
@@ -53,6 +57,11 @@ def _configure(parser: argparse.ArgumentParser) -> None:
             help=f"CPU threads of the {pace} system (default: what `st4vla compile` found best)",
         )
     parser.add_argument("--max-clients", type=int, default=8, help="clients at once (default: %(default)s)")
+    parser.add_argument(
+        "--metrics",
+        metavar="HOST:PORT",
+        help="serve /live, /ready, /metrics and /snapshot there over HTTP, such as 127.0.0.1:9464 (default: off)",
+    )
     scheduling = parser.add_argument_group("scheduling")
     scheduling.add_argument("--plan-hz", type=float, default=5.0, help="most plans a second (default: %(default)s)")
     scheduling.add_argument(
@@ -100,14 +109,29 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
         signal.signal(number, lambda *_: stop.set())
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     threads = {"system1_threads": options.system1_threads, "system2_threads": options.system2_threads}
-    with BundlePolicy(bundle, engines, folder, backend, **threads) as policy:
+    observer = Observer(bundle.manifest.name, bundle.digest)
+    with _monitor(observer, options.metrics), BundlePolicy(bundle, engines, folder, backend, **threads) as policy:
         policy.warm_up()
-        server = Server(Core(policy, config), options.bind)
+        core = Core(policy, config)
+        core.diagnosis.watch("degraded_bundle", lambda: degradation(bundle.manifest))
+        server = Server(core, options.bind)
         server.start()
-        print(f"serving {bundle.manifest.name} on {server.endpoint}", flush=True)
-        stop.wait()
+        observer.serving(core)
+        with ServiceNotifier(observer):
+            print(f"serving {bundle.manifest.name} on {server.endpoint}", flush=True)
+            stop.wait()
+        observer.stopping()
         server.stop()
     return {"endpoint": server.endpoint, **server.core.counts}
+
+
+def _monitor(observer: Observer, address: str | None) -> AbstractContextManager[object]:
+    if address is None:
+        return nullcontext()
+    monitor = Monitor(observer, address)
+    monitor.start()
+    print(f"metrics on {monitor.url}", flush=True)
+    return closing(monitor)
 
 
 def _scheduling(options: argparse.Namespace, action: ActionSpec) -> SchedulingConfig:
