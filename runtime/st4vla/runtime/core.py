@@ -94,7 +94,7 @@ class Core:
         self.started_ns = monotonic_ns()
         for thread in self._threads:
             thread.start()
-            self.diagnosis.watch(f"{thread.name}_ended", thread_check(thread), vital=True)
+            self.diagnosis.watch(f"{thread.name.removeprefix('st4vla_')}_ended", thread_check(thread), vital=True)
 
     def stop(self) -> None:
         """Stop both systems. Waits for a running engine call to end, whose answer is delivered still."""

@@ -87,10 +87,15 @@ class Distribution:
 def rate_hz(times_ns: Sequence[int], now_ns: int) -> float:
     """Return how often something happened in the last seconds, from the rising times that are remembered of it."""
     recent = [at_ns for at_ns in times_ns if now_ns - at_ns < RATE_NS]
+    shortest_ns = 1
     if len(recent) < len(times_ns):
-        return len(recent) * NS_PER_S / RATE_NS
-    if len(recent) < 2:
+        since_ns, count = max(times_ns[-len(recent) - 1], now_ns - RATE_NS), len(recent)
+    else:
+        # Nothing older is known: it has just begun, or it happens more often than is remembered.
+        since_ns, count = recent[0] if recent else now_ns, len(recent) - 1
+        shortest_ns = NS_PER_S if len(recent) < ENOUGH_TIMES else 1
+    if count < 1:
         return 0.0
-    # Nothing older is known: it has just begun, or it happens more often than is remembered.
-    shortest_ns = NS_PER_S if len(recent) < ENOUGH_TIMES else 1
-    return (len(recent) - 1) * NS_PER_S / max(now_ns - recent[0], shortest_ns)
+    # Up to the last time, so that a steady rate is met; what should have come again since then has become rarer.
+    span_ns = max(recent[-1] - since_ns, (now_ns - since_ns) * count // (count + 1), shortest_ns)
+    return count * NS_PER_S / span_ns

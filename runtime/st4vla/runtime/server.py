@@ -84,7 +84,7 @@ class Server:
         self.endpoint = router.getsockopt_string(zmq.LAST_ENDPOINT)
         self._wire = threading.Thread(target=self._serve, args=(router,), name="st4vla_wire", daemon=True)
         self._wire.start()
-        self.core.diagnosis.watch("st4vla_wire_ended", thread_check(self._wire), vital=True)
+        self.core.diagnosis.watch("wire_ended", thread_check(self._wire), vital=True)
         self.core.start()
 
     def stop(self) -> None:

@@ -36,7 +36,8 @@ class _Column(NamedTuple):
 def _number(value: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:.2f}" if abs(value) < 100 else f"{value:.0f}"
+    digits = 2 if abs(value) < 10 else 1 if abs(value) < 1000 else 0
+    return f"{value:.{digits}f}"
 
 
 def _count(value: int) -> str:
@@ -52,18 +53,18 @@ def _clock(client: ClientSnapshot) -> str:
 
 
 COLUMNS = (
-    _Column("client", 12, lambda client: printable(client.name, 12), left=True),
-    _Column("Hz", 6, lambda client: f"{client.rate_hz:.1f}"),
-    _Column("frame", 7, lambda client: _number(client.frame_age_ms)),
-    _Column("plan", 7, lambda client: _number(client.plan_age_ms)),
+    _Column("client", 14, lambda client: printable(client.name, 14), left=True),
+    _Column("Hz", 5, lambda client: f"{client.rate_hz:.1f}"),
+    _Column("frame", 6, lambda client: _number(client.frame_age_ms)),
+    _Column("plan", 6, lambda client: _number(client.plan_age_ms)),
     _Column("pace", 4, lambda client: client.pace or "-", left=True),
-    _Column("lost", 6, lambda client: _count(client.superseded)),
+    _Column("lost", 5, lambda client: _count(client.superseded)),
     _Column("seen s", 6, lambda client: f"{client.last_seen_s:.1f}"),
 )
 #: More of them, as far as there is room.
 FURTHER_COLUMNS = (
-    _Column("delay", 7, lambda client: _number(client.delay_ms)),
-    _Column("chunk", 8, lambda client: "-" if client.chunk_id is None else _count(client.chunk_id)),
+    _Column("delay", 6, lambda client: _number(client.delay_ms)),
+    _Column("chunk", 6, lambda client: "-" if client.chunk_id is None else _count(client.chunk_id)),
     _Column("clock s, \u00b1 ms", 19, _clock),
 )
 STYLES = {"ready": "good", "degraded": "bad", "starting": "warn", "stopping": "warn"}
@@ -157,9 +158,9 @@ def _clients(snapshot: Snapshot, width: int) -> list[Line]:
 
 
 def _row(shown: Sequence[_Column], cells: Sequence[str]) -> str:
-    # What does not fit is cut on its right, so a number that is too long is seen to be cut.
-    fitted = [fit(cell, column.width) if column.left else cell for column, cell in zip(shown, cells, strict=True)]
-    return "".join(f"{fit(cell.rjust(c.width), c.width)}  " for c, cell in zip(shown, fitted, strict=True))
+    # What does not fit is cut on its right, where it shows.
+    flush = [cell if column.left else cell.rjust(column.width) for column, cell in zip(shown, cells, strict=True)]
+    return "".join(f"{fit(cell, column.width)}  " for column, cell in zip(shown, flush, strict=True))
 
 
 def _taken(shown: Sequence[_Column]) -> int:

@@ -17,6 +17,7 @@ from typing_extensions import Self
 
 from st4vla.contracts.command_line import Command, require_positive
 from st4vla.contracts.errors import ServerUnreachableError
+from st4vla.runtime.printable import fit
 from st4vla.runtime.snapshot import Snapshot
 from st4vla.runtime.top_page import Line, draw, draw_absent
 from st4vla.runtime.watching import fetch_snapshot, monitor_url
@@ -101,8 +102,10 @@ class _Screen:
         return self
 
     def show(self, page: list[Line]) -> None:
-        """Show the beginning of a page, as much of it as there are rows."""
+        """Show a page, or as much of it as there are rows for, and how much that leaves out."""
         width, height = shutil.get_terminal_size()
+        if len(page) > height:
+            page = [*page[: height - 1], Line(fit(f"and {len(page) - height + 1} more lines", width), "dim")]
         rows = [_painted(line, width) for line in page[:height]]
         rows += [" " * width] * (height - len(rows))
         # Terminals that know the first and the last sequence show nothing of what is between until it is complete.
