@@ -1,11 +1,11 @@
 import re
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from st4vla.contracts.errors import MissingExtraError
 from st4vla.contracts.messages import ErrorCode
@@ -22,23 +22,23 @@ def snapshot(**fields: Any) -> Snapshot:
     return Snapshot("tiny", "ab" * 32, **({"health": "ready", "ready": True, "cause_names": CAUSES} | fields))
 
 
-def samples(found: Snapshot) -> dict[tuple[str, ...], float]:
-    """Return every sample by its name and the values of its labels."""
+def parsed(found: Snapshot) -> list[Sample]:
     _, text = Exposition(lambda: found).write("")
-    return {
-        (sample.name, *sample.labels.values()): sample.value
-        for family in text_string_to_metric_families(text.decode())
-        for sample in family.samples
-    }
+    return [sample for family in text_string_to_metric_families(text.decode()) for sample in family.samples]
+
+
+def samples(found: Snapshot) -> dict[tuple[str, ...], float]:
+    """Return every sample that is not of a bucket by its name and the value of its label."""
+    return {(one.name, *one.labels.values()): one.value for one in parsed(found) if "le" not in one.labels}
 
 
 @pytest.fixture
-def systems() -> Iterator[tuple[SystemSnapshot, SystemSnapshot]]:
+def systems() -> tuple[SystemSnapshot, SystemSnapshot]:
     fast, slow = Distribution(), Distribution()
     for number in range(100):
         fast.add(number, 12_000_000)
     slow.add(0, 60_000_000_000)
-    yield SystemSnapshot(fast.figures(100), failures=4, busy_s=0.5), SystemSnapshot(slow.figures(100))
+    return SystemSnapshot(fast.figures(100), failures=4, busy_s=0.5), SystemSnapshot(slow.figures(100))
 
 
 def test_both_formats_are_ones_that_prometheus_can_read() -> None:
@@ -104,19 +104,21 @@ def test_health_and_causes_are_told_for_alerts() -> None:
 
 
 def test_histograms_are_cumulative_seconds(systems: tuple[SystemSnapshot, SystemSnapshot]) -> None:
-    found = samples(snapshot(system1=systems[0], system2=systems[1]))
-    name = "st4vla_inference_seconds"
-    assert found[f"{name}_count", "1"] == 100
+    told = snapshot(system1=systems[0], system2=systems[1])
+    name, found = "st4vla_inference_seconds", samples(told)
+    assert (found[f"{name}_count", "1"], found[f"{name}_count", "2"]) == (100, 1)
     assert found[f"{name}_sum", "1"] == pytest.approx(1.2)
-    buckets = {
-        key[2] if key[1] == "1" else key[1]: value for key, value in found.items() if key[0] == f"{name}_bucket"
-        and "1" in key[1:]
-    }  # fmt: skip
-    assert (buckets["0.01"], buckets["0.02"], buckets["+Inf"]) == (0, 100, 100)
-    assert len(buckets) == len(BOUNDS_S) + 1
-    longest = [value for key, value in found.items() if key[0] == f"{name}_bucket" and set(key[1:]) == {"2", "30"}]
-    assert longest == [0], "a minute lies beyond every bound"
-    assert found[f"{name}_count", "2"] == 1
+    fast, slow = (
+        {
+            one.labels["le"]: one.value
+            for one in parsed(told)
+            if one.name == f"{name}_bucket" and one.labels["system"] == n
+        }
+        for n in ("1", "2")
+    )
+    assert len(fast) == len(slow) == len(BOUNDS_S) + 1
+    assert (fast["0.01"], fast["0.02"], fast["+Inf"]) == (0, 100, 100)
+    assert (slow["30.0"], slow["+Inf"]) == (0, 1), "a minute lies beyond every bound"
     assert (found["st4vla_failures_total", "1"], found["st4vla_busy_seconds", "1"]) == (4, 0.5)
 
 

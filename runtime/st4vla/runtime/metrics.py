@@ -112,7 +112,7 @@ def histograms(snapshot: Snapshot) -> Iterator[tuple[str, str, dict[str, Figures
 
 def cumulative(figures: Figures) -> list[tuple[str, float]]:
     """Return a histogram's buckets as Prometheus wants them: upper end, and how many are not above it."""
-    ends = [*(f"{float(bound_s):g}" for bound_s in BOUNDS_S), "+Inf"]
+    ends = [*(str(float(bound_s)) for bound_s in BOUNDS_S), "+Inf"]
     return [(end, float(count)) for end, count in zip(ends, accumulate(figures.buckets), strict=True)]
 
 

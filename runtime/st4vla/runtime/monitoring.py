@@ -33,6 +33,8 @@ from st4vla.runtime.observer import Observer
 LOG = logging.getLogger(__name__)
 #: Connections at once, and how long one may say nothing.
 MAX_CONNECTIONS, SILENCE_S = 8, 2.0
+#: Connections that the kernel keeps until they are let in.
+BACKLOG = 64
 POLL_S = 0.05
 TEXT = "text/plain; charset=utf-8"
 
@@ -156,7 +158,7 @@ class _Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
     block_on_close = False
-    request_queue_size = MAX_CONNECTIONS
+    request_queue_size = BACKLOG
 
     def __init__(self, host: str, port: int, answer: Callable[[str, str], Answer]) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -10,9 +10,13 @@ ELLIPSIS = "\u2026"
 
 def printable(text: str, limit: int) -> str:
     """Return text on one line of at most `limit` characters; what cannot be printed becomes a question mark."""
-    head = " ".join(text[: 4 * limit].split())
-    clean = "".join(character if character.isprintable() else "?" for character in head)
-    return clean if len(clean) <= limit else clean[: limit - 1] + ELLIPSIS
+    line = clean(" ".join(text[: 4 * limit].split()))
+    return line if len(line) <= limit else line[: limit - 1] + ELLIPSIS
+
+
+def clean(text: str) -> str:
+    """Return text with a question mark for each character that cannot be printed."""
+    return text if text.isprintable() else "".join(one if one.isprintable() else "?" for one in text)
 
 
 def columns(text: str) -> int:

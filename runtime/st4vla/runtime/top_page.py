@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from st4vla.runtime.distribution import Figures
-from st4vla.runtime.printable import fit, printable
+from st4vla.runtime.printable import clean, fit, printable
 from st4vla.runtime.snapshot import ClientSnapshot, Drops, Snapshot
 
 #: No narrower page is drawn.
@@ -83,7 +83,8 @@ def draw(snapshot: Snapshot, url: str, width: int) -> list[Line]:
     lines += [Line(line) for line in _drops(snapshot.drops, width)]
     lines.append(Line(""))
     lines += _clients(snapshot, width)
-    return [Line(fit(line.text, width), line.style) for line in lines]
+    # Whatever a server says of itself, nothing of it moves the cursor.
+    return [Line(fit(clean(line.text), width), line.style) for line in lines]
 
 
 def draw_absent(url: str, why: str, last: Snapshot | None, width: int) -> list[Line]:
