@@ -300,6 +300,7 @@ def test_a_view_that_is_no_jpeg_or_another_one_is_refused_and_the_next_one_serve
     await_message(client, is_chunk)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_thread_that_ends_all_the_same_is_seen_and_only_a_restart_helps() -> None:
     class Fatal(NullPolicy):
         def act(self, views: Views, plan: PlanTensors, seed: int, splice: Splice = FREE) -> Acted:
@@ -330,4 +331,9 @@ def test_replies_that_a_client_does_not_read_are_replaced_and_counted(server: Se
         while not server.core.counts["replies_superseded"] and time.monotonic() < deadline:
             deaf.send(encode(Hello(1)))
         assert server.core.counts["replies_superseded"] > 0
+        # libzmq 4.3.5 aborts the process when a peer goes while more of its messages wait than may (and heartbeats are
+        # on), so they are all taken first.
+        taken = -1
+        while taken < (taken := server.core.counts["messages"]):
+            time.sleep(0.05)
     context.term()
