@@ -49,7 +49,7 @@ def _count(value: int) -> str:
 def _clock(client: ClientSnapshot) -> str:
     if client.clock_offset_ms is None or client.clock_bound_ms is None:
         return "-"
-    return f"{client.clock_offset_ms / 1e3:+.3f} \u00b1{_number(client.clock_bound_ms)}"
+    return f"{round(client.clock_offset_ms / 1e3, 3) + 0.0:+.3f} \u00b1{_number(client.clock_bound_ms)}"
 
 
 COLUMNS = (
