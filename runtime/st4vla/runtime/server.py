@@ -1,14 +1,18 @@
-"""The ZeroMQ server: one thread for the wire, in front of the core's two systems.
+"""The ZeroMQ server: one thread takes messages in, and whoever has an answer sends it.
 
-Threads meet only at the scheduler and at a socket pair inside the process. A bad message gets an error reply and a
-count and never ends the thread.
+A socket is used by one thread at a time, under a lock; waiting for messages happens outside of it, on the socket's
+descriptor. An answer thus leaves without another thread having to wake up for it. A bad message gets an error reply and
+a count and never ends the thread.
 """
 
 from __future__ import annotations
 
 import errno
 import itertools
+import os
+import select
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -67,7 +71,10 @@ class Server:
         self._wanted = endpoint
         self.endpoint = ""
         self._context = zmq.Context()
+        self._lock = threading.Lock()
+        self._router: zmq.Socket[bytes] | None = None
         self._outbox = Outbox()
+        self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._stop = threading.Event()
         self._sequence = itertools.count(1)
         self._wire: threading.Thread | None = None
@@ -79,28 +86,29 @@ class Server:
             PortInUseError: Somebody else listens there.
             TransportError: The address is not one that this machine can listen on.
         """
-        router = self._router()
-        self.endpoint = router.getsockopt_string(zmq.LAST_ENDPOINT)
-        self._wire = threading.Thread(target=self._serve, args=(router,), name="st4vla_wire", daemon=True)
+        self._router = self._bound()
+        self.endpoint = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
+        self._wire = threading.Thread(target=self._serve, args=(self._router,), name="st4vla_wire", daemon=True)
         self._wire.start()
         self.core.start()
 
     def stop(self) -> None:
-        """Stop all threads and free the address. Waits for a running engine call to end.
-
-        The systems end first, then the wire, which takes what they have to say.
-        """
+        """Stop all threads and free the address. Waits for a running engine call to end, whose answer is sent still."""
         if self._stop.is_set():
             return
         self.core.stop()
         self._stop.set()
         if self._wire is not None:
-            self._outbox.wake()
+            self._wake()
             self._wire.join()
-        self._outbox.close()
+        with self._lock:
+            if self._router is not None:
+                self._router.close()
+                self._router = None
+        os.close(self._event)
         self._context.destroy(linger=0)
 
-    def _router(self) -> zmq.Socket[bytes]:
+    def _bound(self) -> zmq.Socket[bytes]:
         router = self._context.socket(zmq.ROUTER)
         for option, value in (
             (zmq.LINGER, LINGER_MS),
@@ -129,33 +137,26 @@ class Server:
         return router
 
     def _serve(self, router: zmq.Socket[bytes]) -> None:
-        poller = zmq.Poller()
-        poller.register(router, zmq.POLLIN)
-        poller.register(self._outbox.fileno(), zmq.POLLIN)
-        with router:
-            while not self._stop.is_set():
-                ready = dict(poller.poll(RETRY_MS if self._outbox.has_refused else POLL_MS))
-                if self._outbox.fileno() in ready or self._outbox.has_refused:
-                    self._flush(router)
-                if router in ready:
-                    address, *frames = router.recv_multipart(copy=False)
-                    self._receive(address.bytes, frames)
-                    self._flush(router)
-            self._flush(router)
+        poller = select.poll()
+        for descriptor in (int(router.getsockopt(zmq.FD)), self._event):
+            poller.register(descriptor, select.POLLIN)
+        while not self._stop.is_set():
+            # The descriptor tells of news once: all of it is taken before waiting again.
+            while (received := self._take(router)) is not None:
+                self._receive(*received)
+            poller.poll(RETRY_MS if self._outbox else POLL_MS)
+            with suppress(BlockingIOError):
+                os.eventfd_read(self._event)
+            if self._outbox:
+                self._retry()
 
-    def _flush(self, router: zmq.Socket[bytes]) -> None:
-        """Send what waits; what a client cannot take yet waits on, unless something newer of its kind comes."""
-        for client, message in self._outbox.take():
-            frame = encode(replace(message, sequence=next(self._sequence)))
+    def _take(self, router: zmq.Socket[bytes]) -> tuple[bytes, list[zmq.Frame]] | None:
+        with self._lock:
             try:
-                router.send_multipart([client, frame], flags=zmq.NOBLOCK)
+                address, *frames = router.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
-                self._outbox.refuse(client, message)
-            except zmq.ZMQError:
-                # Nobody has this address any more.
-                self.core.counts["replies_dropped"] += 1
-                self._outbox.forget(client)
-                self.core.leave(PREFIX + client)
+                return None
+        return address.bytes, frames
 
     def _receive(self, client: bytes, frames: list[zmq.Frame]) -> None:
         """Take one message in and answer what can be answered at once."""
@@ -163,7 +164,40 @@ class Server:
         self.core.counts["messages"] += 1
         answer = self._answer(client, frames, received_ns)
         if answer is not None:
-            self._outbox.put(client, answer)
+            self._send(client, answer)
+
+    def _send(self, client: bytes, message: Message) -> None:
+        """Send a message, or keep it while its client cannot take it; never blocks."""
+        with self._lock:
+            if self._outbox and self._outbox.waits_for(client):
+                self._outbox.put(client, message)
+            elif self._router is not None:
+                self._send_now(self._router, client, message)
+                # A socket that was used may have taken the descriptor's news away from the thread that waits for it.
+                if int(self._router.getsockopt(zmq.EVENTS)) & zmq.POLLIN or self._outbox:
+                    self._wake()
+
+    def _send_now(self, router: zmq.Socket[bytes], client: bytes, message: Message) -> None:
+        frame = encode(replace(message, sequence=next(self._sequence)))
+        try:
+            router.send_multipart([client, frame], flags=zmq.NOBLOCK)
+        except zmq.Again:
+            self._outbox.put(client, message)
+        except zmq.ZMQError:
+            # Nobody has this address any more.
+            self.core.counts["replies_dropped"] += 1
+            self._outbox.forget(client)
+            self.core.leave(PREFIX + client)
+
+    def _retry(self) -> None:
+        with self._lock:
+            for client, message in self._outbox.take():
+                if self._router is not None:
+                    self._send_now(self._router, client, message)
+
+    def _wake(self) -> None:
+        with suppress(BlockingIOError):
+            os.eventfd_write(self._event, 1)
 
     def _answer(self, client: bytes, frames: list[zmq.Frame], received_ns: int) -> Message | None:
         try:
@@ -175,7 +209,7 @@ class Server:
             code = next(code for kind, code in CODES if isinstance(error, kind))
             return self.core.refusal(code, str(error), 0)
         if isinstance(message, Observation):
-            deliver = partial(self._outbox.put, client)
+            deliver = partial(self._send, client)
             return self.core.submit(PREFIX + client, message, received_ns, deliver)
         if isinstance(message, Hello):
             return self.core.welcome()
