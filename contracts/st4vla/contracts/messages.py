@@ -168,6 +168,8 @@ class Observation:
         held_received_ns: When that chunk arrived, on the sender's clock.
         robot_state: The arm's state, if the client has one.
         replan: Ask System 2 for a new plan from this observation.
+        fresh: Hold to nothing of earlier chunks: the first frame after a reset, or a client that executes each chunk
+            from its first action on whenever it comes.
         wants_plans: Send a `Plan` notice whenever System 2 has finished one for this client.
         sent_ns: Sender's clock at sending; `encode` fills it in when 0.
     """
@@ -182,6 +184,7 @@ class Observation:
     robot_state: RobotState | None = None
     replan: bool = False
     wants_plans: bool = False
+    fresh: bool = False
     sent_ns: int = 0
 
     @property

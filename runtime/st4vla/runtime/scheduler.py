@@ -148,6 +148,8 @@ class Scheduler:
             # What was handed out for another instruction is held to only where it will have been executed.
             soft = observation.instruction == session.timeline_instruction
             session.timeline_instruction = observation.instruction
+            if observation.fresh:
+                session.timeline.clear()
             session.acted_on = observation.sequence
             session.acted_ns = now_ns
             splice = session.timeline.splice(frame.capture_ns, session.delay.estimate_ns, soft=soft)
