@@ -1,7 +1,7 @@
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from st4vla.contracts.manifests import ViewSpec
 from st4vla.contracts.messages import ErrorCode, Observation, PlanReason, View

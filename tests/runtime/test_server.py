@@ -1,13 +1,13 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import simplejpeg
 import zmq
+from msgspec.structs import replace
 
 from st4vla.contracts import wire_table as table
 from st4vla.contracts.clock import monotonic_ns

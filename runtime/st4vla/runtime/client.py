@@ -7,10 +7,10 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from types import TracebackType
 
 import zmq
+from msgspec.structs import replace
 from typing_extensions import Self
 
 from st4vla.contracts.clock import ClockOffset, ClockOffsetEstimator, monotonic_ns

@@ -13,10 +13,10 @@ import os
 import select
 import threading
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 
 import zmq
+from msgspec.structs import replace
 
 from st4vla.contracts.clock import monotonic_ns
 from st4vla.contracts.errors import (
@@ -34,6 +34,9 @@ from st4vla.runtime.core import Core
 from st4vla.runtime.outbox import Outbox
 
 POLL_MS = 100
+#: How soon a thread that waits for the interpreter gets it, in a process that serves: System 1 must not wait for what
+#: System 2 does in Python.
+SWITCH_INTERVAL_S = 0.0005
 #: How long a server that stops tries to deliver its last replies.
 LINGER_MS = 200
 #: A peer whose machine or cable is gone is noticed after this time.

@@ -17,6 +17,7 @@ from st4vla.contracts.command_line import Command, require_positive, require_see
 from st4vla.contracts.errors import UsageError
 from st4vla.contracts.messages import ActionChunk, ErrorReply, Message, Plan
 from st4vla.runtime.client import Client
+from st4vla.runtime.memory import keep_freed_memory
 from st4vla.runtime.sources import Source, open_source
 from st4vla.runtime.streaming import Streamer, assign_views
 from st4vla.runtime.telemetry import percentiles
@@ -44,6 +45,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     _check(options)
+    keep_freed_memory()
     stop = threading.Event()
     with Client(options.server) as client, ExitStack() as opened:
         welcome = client.hello()

@@ -23,16 +23,15 @@ from st4vla.runtime.compiling import default_engines_folder, open_engines
 from st4vla.runtime.core import Core
 from st4vla.runtime.device import this_device
 from st4vla.runtime.engines.catalogue import choose_backend
+from st4vla.runtime.memory import keep_freed_memory
 from st4vla.runtime.scheduler import SchedulingConfig
-from st4vla.runtime.server import Server
+from st4vla.runtime.server import SWITCH_INTERVAL_S, Server
 
 CHUNKING: dict[str, Literal["real_time", "ensemble", "replace"]] = {
     "real-time": "real_time",
     "ensemble": "ensemble",
     "replace": "replace",
 }
-#: How soon a thread that waits for the interpreter gets it: System 1 must not wait for what System 2 does in Python.
-SWITCH_INTERVAL_S = 0.0005
 #: Defaults: a plan that is this old is not acted by, and one that is older still stops the arm.
 PLAN_HOLD_NS, PLAN_STOP_NS = 5 * NS_PER_S, 10 * NS_PER_S
 #: An arm that has held for so long stops.
@@ -98,6 +97,7 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    keep_freed_memory()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     threads = {"system1_threads": options.system1_threads, "system2_threads": options.system2_threads}
     with BundlePolicy(bundle, engines, folder, backend, **threads) as policy:
