@@ -91,8 +91,7 @@ def decode_npy(fields: dict[Any, Any]) -> object:
 def encode_npy(value: object) -> object:
     """Return an array in GR00T's form, and a NumPy number as a plain one."""
     if isinstance(value, np.ndarray):
-        plain = np.ascontiguousarray(value)
-        return {"__ndarray_class__": True, "as_npy": _npy_header(plain.dtype.str, plain.shape) + plain.tobytes()}
+        return {"__ndarray_class__": True, "as_npy": _npy_header(value.dtype.str, value.shape) + value.tobytes()}
     if isinstance(value, np.generic):
         return value.item()
     msg = f"cannot pack {type(value).__name__}"
