@@ -30,7 +30,7 @@ def said(dialect: Gr00tDialect, request: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("request_name", "reply_name"),
+    "names",
     [
         ("gr00t_n16_request_flat", "gr00t_n16_reply_flat"),
         ("gr00t_n16_request_nested", "gr00t_n16_reply_nested"),
@@ -38,19 +38,14 @@ def said(dialect: Gr00tDialect, request: Any) -> Any:
     ],
 )
 def test_observations_of_the_original_clients_are_understood_and_answered(
-    dialect: Gr00tDialect,
-    golden: Golden,
-    golden_chunk: ActionChunk,
-    pictures: Pictures,
-    request_name: str,
-    reply_name: str,
+    dialect: Gr00tDialect, golden: Golden, golden_chunk: ActionChunk, pictures: Pictures, names: tuple[str, str]
 ) -> None:
-    request = dialect.read(golden(request_name), 7)
+    request = dialect.read(golden(names[0]), 7)
     (row,) = request.rows
     assert row.instruction == "put the bowl on the plate"
     for view, picture in zip(row.views, pictures, strict=True):
         np.testing.assert_array_equal(view.pixels, picture)
-    assert dialect.reply(request, [golden_chunk], 3_500_000) == golden(reply_name)
+    assert dialect.reply(request, [golden_chunk], 3_500_000) == golden(names[1])
 
 
 def test_the_other_calls_of_the_original_client_are_answered(dialect: Gr00tDialect, golden: Golden) -> None:
@@ -96,7 +91,10 @@ def test_views_and_actions_take_the_names_that_they_are_given(
     core: Any, pictures: Pictures, golden_chunk: ActionChunk
 ) -> None:
     options = DoorOptions(
-        "gr00t", view_keys=(("front", "agentview"),), actions=(Part("arm", 0, 5), Part("hand", 6, 6)), gripper=(0.0, 1.0)
+        "gr00t",
+        view_keys=(("front", "agentview"),),
+        actions=(Part("arm", 0, 5), Part("hand", 6, 6)),
+        gripper=(0.0, 1.0),
     )
     dialect = Gr00tDialect(core, options)
     observation = {"video": {"front": pictures[0], "wrist": pictures[1]}, "language": {"task": [["lift"]]}}
@@ -132,7 +130,9 @@ def test_views_and_actions_take_the_names_that_they_are_given(
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_an_observation_that_does_not_fit_is_an_error(dialect: Gr00tDialect, observation: object, expected: str) -> None:
+def test_an_observation_that_does_not_fit_is_an_error(
+    dialect: Gr00tDialect, observation: object, expected: str
+) -> None:
     assert expected in said(dialect, call(dialect, "get_action", observation=observation, options=None))["error"]
 
 

@@ -22,7 +22,7 @@ def test_options_and_keys_of_views_are_told_apart() -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.7", "[::]", "robot.local", "8.8.8.8", "*"])
 def test_a_door_that_strangers_can_reach_is_refused_and_a_tunnel_named(host: str) -> None:
-    with pytest.raises(UsageError, match="knows no keys.*ssh -L 8123:127.0.0.1:8123"):
+    with pytest.raises(UsageError, match=r"knows no keys.*ssh -L 8123:127\.0\.0\.1:8123"):
         parse_door(f"openpi=tcp://{host}:8123")
 
 

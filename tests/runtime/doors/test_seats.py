@@ -17,7 +17,9 @@ def row(core: Any, instruction: str = "lift") -> Row:
     return Row(tuple(View.from_pixels(spec.name, pixels, 5) for spec in core.info.views), instruction)
 
 
-def test_each_question_has_the_next_sequence_and_seed_and_one_answer(core: Any, eventually: Callable[..., None]) -> None:
+def test_each_question_has_the_next_sequence_and_seed_and_one_answer(
+    core: Any, eventually: Callable[..., None]
+) -> None:
     seat, answers = Seat(core, "door.0", Planning.REUSE, seed=40), []
     for _ in range(3):
         before = len(answers)
