@@ -20,11 +20,6 @@ DIALECTS: dict[str, Callable[[Core, DoorOptions], Dialect]] = {
     "gr00t": Gr00tDialect,
     "starvla": StarvlaDialect,
 }
-#: What ``--door`` says of itself.
-HELP = (
-    "let another project's clients in, on this machine only: KIND=tcp://127.0.0.1:PORT[,KEY=VALUE...] with openpi, "
-    "gr00t or starvla for KIND; may be given more than once (see docs/doors.md)"
-)
 
 
 def make_door(core: Core, options: DoorOptions) -> Door:

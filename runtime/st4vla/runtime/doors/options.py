@@ -13,6 +13,11 @@ import msgspec
 from st4vla.contracts.errors import UsageError
 
 KINDS = ("openpi", "gr00t", "starvla")
+#: What ``--door`` says of itself.
+HELP = (
+    "let another project's clients in, on this machine only: KIND=tcp://127.0.0.1:PORT[,KEY=VALUE...] with openpi, "
+    "gr00t or starvla for KIND; may be given more than once (see docs/doors.md)"
+)
 _ADDRESS = re.compile(r"tcp://(\[[0-9a-fA-F:]+\]|[^:/\[\]]+):(\d{1,5}|\*)")
 
 

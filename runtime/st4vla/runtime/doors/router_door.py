@@ -29,8 +29,8 @@ LOG = logging.getLogger(__name__)
 POLL_MS = 100
 LINGER_MS = 200
 STOP_S = 10.0
-#: Messages that wait for one client, each way; REQ clients have one at most.
-HIGH_WATER_MARK = 4
+#: Messages that wait for one client, coming and going; REQ clients have one at most.
+RECEIVE_HIGH_WATER_MARK, SEND_HIGH_WATER_MARK = 1, 4
 #: A peer that does not answer the protocol's own heartbeats for so long is disconnected.
 HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS = 5_000, 15_000
 #: A client that was silent for so long loses its place when another one needs it: nothing tells that it has gone.
@@ -98,8 +98,8 @@ class RouterDoor:
         router = self._context.socket(zmq.ROUTER)
         for option, value in (
             (zmq.LINGER, LINGER_MS),
-            (zmq.SNDHWM, HIGH_WATER_MARK),
-            (zmq.RCVHWM, HIGH_WATER_MARK),
+            (zmq.SNDHWM, SEND_HIGH_WATER_MARK),
+            (zmq.RCVHWM, RECEIVE_HIGH_WATER_MARK),
             (zmq.MAXMSGSIZE, self._options.max_message_bytes),
             (zmq.ROUTER_MANDATORY, 1),
             (zmq.HEARTBEAT_IVL, HEARTBEAT_MS),
