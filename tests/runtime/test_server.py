@@ -185,6 +185,10 @@ def test_an_instruction_that_cannot_be_planned_is_answered(client: Client) -> No
     error = await_message(client, is_error)
     assert isinstance(error, ErrorReply)
     assert error.message == "cannot be planned"
+    client.send(again := observation(client, instruction="bad"))
+    error = await_message(client, lambda m: isinstance(m, ErrorReply) and m.observation_sequence == again.sequence)
+    assert isinstance(error, ErrorReply)
+    assert error.message == "'bad' could not become a plan; send another instruction"
     client.send(observation(client, instruction="good"))
     await_message(client, is_chunk)
 

@@ -239,6 +239,12 @@ class Scheduler:
                 session.planning = None
                 session.failed_instruction = job.frame.observation.instruction if for_good else None
 
+    def cannot_plan(self, identity: bytes, instruction: str) -> bool:
+        """Say whether a client's instruction has failed for good."""
+        with self._lock:
+            session = self._sessions.get(identity)
+            return session is not None and session.failed_instruction == instruction
+
     def expire(self, now_ns: int) -> list[Overdue]:
         """Give up every observation whose time is over, whether it waits or is worked on, and return them."""
         with self._lock:

@@ -3,11 +3,12 @@
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from st4vla.contracts.messages import (
     ActionChunk,
@@ -88,6 +89,7 @@ class NullCore:
             observation_sequence=observation.sequence,
             observation_sent_ns=observation.sent_ns,
             frame_capture_ns=observation.capture_ns,
+            start_ns=observation.capture_ns,
             plan_id=1,
             plan_capture_ns=observation.capture_ns,
             seed=observation.seed,

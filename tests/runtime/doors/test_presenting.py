@@ -1,8 +1,7 @@
-from dataclasses import replace
-
 import msgspec
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from st4vla.contracts.errors import UsageError
 from st4vla.contracts.messages import ActionChunk, ActionRepresentation

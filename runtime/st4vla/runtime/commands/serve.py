@@ -22,6 +22,9 @@ from st4vla.runtime.chunking import ChunkingConfig
 from st4vla.runtime.compiling import default_engines_folder, open_engines
 from st4vla.runtime.core import Core
 from st4vla.runtime.device import this_device
+from st4vla.runtime.doors.opening import open_doors
+from st4vla.runtime.doors.options import HELP as DOOR_HELP
+from st4vla.runtime.doors.options import parse_door
 from st4vla.runtime.engines.catalogue import choose_backend
 from st4vla.runtime.memory import keep_freed_memory
 from st4vla.runtime.scheduler import SchedulingConfig
@@ -45,6 +48,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--backend", help="engine library (default: the best one that works here)")
     parser.add_argument("--bind", default="tcp://127.0.0.1:5555", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--door", action="append", default=[], metavar="KIND=ADDRESS[,KEY=VALUE...]", help=DOOR_HELP)
     for system, pace in (("system1", "fast"), ("system2", "slow")):
         parser.add_argument(
             f"--{system}-threads",
@@ -89,6 +93,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     require_positive(options, "plan_hz", "max_clients", "system1_threads", "system2_threads")
+    for text in options.door:
+        parse_door(text)
     bundle = Bundle(options.bundle)
     config = _scheduling(options, bundle.manifest.action)
     backend = choose_backend(options.backend)
@@ -104,9 +110,14 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
         policy.warm_up()
         server = Server(Core(policy, config), options.bind)
         server.start()
-        print(f"serving {bundle.manifest.name} on {server.endpoint}", flush=True)
-        stop.wait()
-        server.stop()
+        try:
+            with open_doors(server.core, options.door) as doors:
+                for door in doors:
+                    print(f"door {door.address}")
+                print(f"serving {bundle.manifest.name} on {server.endpoint}", flush=True)
+                stop.wait()
+        finally:
+            server.stop()
     return {"endpoint": server.endpoint, **server.core.counts}
 
 

@@ -45,7 +45,7 @@ class Seat:
         self._asked += 1
         sequence = self._asked
         seed = (self._seed + sequence - 1) % 2**64
-        observation = Observation(sequence, row.views, row.instruction, seed=seed, sent_ns=received_ns)
+        observation = Observation(sequence, row.views, row.instruction, seed=seed, sent_ns=received_ns, fresh=True)
         with self._lock:
             self._waiting = (sequence, answer)
         refusal = self._core.submit(self.identity, observation, received_ns, partial(self._deliver, sequence))
