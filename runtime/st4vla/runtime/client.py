@@ -19,7 +19,7 @@ from st4vla.contracts.messages import ActionChunk, Goodbye, Hello, Message, Obse
 from st4vla.contracts.wire import decode, encode
 
 #: A server whose machine or cable is gone is noticed after this time, and then called again and again.
-HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS = 250, 1000
+HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS = 200, 800
 CONNECT_TIMEOUT_MS, RECONNECT_MS, RECONNECT_MAX_MS = 500, 50, 200
 
 

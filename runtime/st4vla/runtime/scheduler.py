@@ -99,7 +99,7 @@ class Scheduler:
                 session.superseded += 1
                 self.counts["frames_superseded"] += 1
             session.frame = frame
-            session.learn(frame.observation)
+            session.learn(frame.observation, frame.received_ns)
             session.replan |= frame.observation.replan
             if self._frame_to_act_on(session) is not None:
                 self._to_act.notify()

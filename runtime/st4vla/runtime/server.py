@@ -40,7 +40,7 @@ SWITCH_INTERVAL_S = 0.0005
 #: How long a server that stops tries to deliver its last replies.
 LINGER_MS = 200
 #: A peer whose machine or cable is gone is noticed after this time.
-HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS = 250, 1000
+HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS = 200, 800
 #: How soon a client that could not take a message is tried again.
 RETRY_MS = 2
 #: Eight views of the largest size, raw, with what surrounds them.

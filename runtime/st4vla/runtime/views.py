@@ -17,9 +17,14 @@ def check_views(observation: Observation, specs: Sequence[ViewSpec]) -> None:
     """Check all that can be known of the views without decoding them.
 
     Raises:
-        ObservationError: Views of other names, number or size than the bundle's.
+        ObservationError: Views of other names, number or size than the bundle's, or captured after they were sent.
     """
     given = {view.name: view for view in observation.views}
+    newest_ns = max(view.capture_ns for view in observation.views)
+    if observation.sent_ns and newest_ns > observation.sent_ns:
+        late_ns = newest_ns - observation.sent_ns
+        msg = f"a view was captured {late_ns} ns after it was sent; use one monotonic clock for both times"
+        raise ObservationError(msg)
     if len(given) != len(observation.views) or given.keys() != {spec.name for spec in specs}:
         expected, names = [spec.name for spec in specs], [view.name for view in observation.views]
         msg = f"observation with the views {names}; this bundle takes {len(expected)}: {expected}"
