@@ -22,13 +22,13 @@ from st4vla.contracts.messages import (
     Observation,
     RobotState,
     View,
-    Welcome,
 )
 from st4vla.contracts.wire import checksum, decode, encode
 from st4vla.contracts.wire_table import HEADER
 from st4vla.runtime.client import Client
 
 SIZE = 64
+LAST = 987_654_321
 INTERESTING = (0, 1, 0x7F, 0x80, 0xFF)
 
 
@@ -119,8 +119,9 @@ def attack_server(server: Any, count: int) -> None:
             assert chunks, "the client that means well is wedged"
             served += 1
         # Messages of one stranger are taken in order: this answer says that all before it were.
-        stranger.send(good[0])
-        while not isinstance(decode(stranger.recv()), Welcome):
+        last = Observation(LAST, (View.from_pixels("nowhere", pixels, 1),), "lift", sent_ns=2)
+        stranger.send(encode(last))
+        while getattr(decode(stranger.recv()), "observation_sequence", None) != LAST:
             pass
         grown = resident_bytes(server.process.pid) - before
     context.term()
