@@ -16,6 +16,8 @@ from st4vla.contracts.clock import ClockOffset, ClockOffsetEstimator, monotonic_
 from st4vla.contracts.errors import ServerUnreachableError, TransportError
 from st4vla.contracts.messages import ActionChunk, Goodbye, Hello, Message, Observation, Welcome
 from st4vla.contracts.wire import decode, encode
+from st4vla.runtime.curve import ClientKeys
+from st4vla.runtime.handshakes import advice, watched
 
 
 class Client:
@@ -23,13 +25,15 @@ class Client:
 
     Args:
         endpoint: ZeroMQ address of the server, for example ``tcp://127.0.0.1:5555``.
+        keys: This client's own and the server's, for a server that lets in only those it knows.
 
     Raises:
         TransportError: The address cannot be understood.
     """
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, keys: ClientKeys | None = None) -> None:
         self.endpoint = endpoint
+        self._keys = keys
         self._clock = ClockOffsetEstimator()
         self._sequence = itertools.count(1)
         self._context = zmq.Context()
@@ -38,6 +42,8 @@ class Client:
         # One message waits at most: while a server is away, frames are dropped here instead of growing stale.
         self._socket.setsockopt(zmq.SNDHWM, 1)
         self._socket.setsockopt(zmq.RCVHWM, 16)
+        if keys is not None:
+            keys.secure(self._socket)
         try:
             self._socket.connect(endpoint)
         except zmq.ZMQError as error:
@@ -52,13 +58,15 @@ class Client:
             ServerUnreachableError: None came in time.
         """
         deadline = time.monotonic() + timeout_s
-        while (left_s := deadline - time.monotonic()) > 0:
-            self.greet()
-            if self._socket.poll(int(min(left_s, 0.25) * 1000) + 1):
-                for message in self.receive():
-                    if isinstance(message, Welcome):
-                        return message
-        msg = f"no server answered at {self.endpoint} within {timeout_s:g} s; start one with `st4vla serve BUNDLE`"
+        with watched(self._socket) as handshakes:
+            while (left_s := deadline - time.monotonic()) > 0:
+                self.greet()
+                if self._socket.poll(int(min(left_s, 0.25) * 1000) + 1):
+                    for message in self.receive():
+                        if isinstance(message, Welcome):
+                            return message
+            remedy = advice(handshakes, self._keys)
+        msg = f"no server answered at {self.endpoint} within {timeout_s:g} s; {remedy}"
         raise ServerUnreachableError(msg)
 
     def greet(self) -> None:

@@ -44,7 +44,10 @@ from st4vla.contracts.messages import (
     WelcomeView,
 )
 from st4vla.contracts.wire import decode, encode
+from st4vla.runtime.curve import ServerKeys
+from st4vla.runtime.gate import Gate, open_gate
 from st4vla.runtime.policy import Policy
+from st4vla.runtime.safe_bind import require_safe_bind
 from st4vla.runtime.safety import require_finite
 from st4vla.runtime.scheduler import ActJob, Frame, HeldPlan, PlanJob, Scheduler
 from st4vla.runtime.views import stack_views
@@ -75,13 +78,22 @@ class Server:
         endpoint: ZeroMQ address to listen on; a port of ``*`` takes a free one.
         plan_period_ns: Shortest time between two plans for the same instruction.
         max_clients: How many clients are served at once.
+        keys: Its own keys and whom it lets in; without any, everybody on this machine, and only there.
     """
 
     def __init__(
-        self, policy: Policy, endpoint: str, *, plan_period_ns: int = 200 * NS_PER_MS, max_clients: int = 8
+        self,
+        policy: Policy,
+        endpoint: str,
+        *,
+        plan_period_ns: int = 200 * NS_PER_MS,
+        max_clients: int = 8,
+        keys: ServerKeys | None = None,
     ) -> None:
         self._policy = policy
         self._wanted = endpoint
+        self._keys = keys
+        self._gate = Gate()
         self.scheduler = Scheduler(plan_period_ns, max_clients)
         self.counts: Counter[str] = Counter()
         self.endpoint = ""
@@ -96,16 +108,20 @@ class Server:
         """Bind, then start the three threads.
 
         Raises:
+            UnsafeBindError: Other machines can reach the address, and there are no keys.
             PortInUseError: Somebody else listens there.
             TransportError: The address is not one that this machine can listen on.
         """
+        require_safe_bind(self._wanted, self._keys)
         router = self._context.socket(zmq.ROUTER)
         router.setsockopt(zmq.LINGER, LINGER_MS)
         router.setsockopt(zmq.SNDHWM, 16)
         router.setsockopt(zmq.RCVHWM, 16)
+        self._gate = open_gate(self._keys, router, lambda name: self.counts.update([name]))
         try:
             router.bind(self._wanted)
         except zmq.ZMQError as error:
+            self._gate.close()
             router.close()
             if error.errno == errno.EADDRINUSE:
                 msg = f"{self._wanted} is in use by another process; stop it, or choose another address with --bind"
@@ -145,19 +161,25 @@ class Server:
         with router, replies:
             while not self._stop_wire.is_set():
                 ready = dict(poller.poll(POLL_MS))
+                for identity in self._gate.evicted():
+                    self.scheduler.leave(identity)
                 if replies in ready:
                     self._forward(router, replies)
                 if router in ready:
                     address, *frames = router.recv_multipart(copy=False)
+                    if not self._gate.lets_in(address):
+                        continue
                     answer = self._receive(address.bytes, frames)
                     if answer is not None:
                         self._send(router, address.bytes, self._encoded(answer))
             while replies.poll(0):
                 self._forward(router, replies)
+            self._gate.close()
 
     def _forward(self, router: zmq.Socket[bytes], replies: zmq.Socket[bytes]) -> None:
         identity, reply = replies.recv_multipart()
-        self._send(router, identity, reply)
+        if self._gate.may_answer(identity):
+            self._send(router, identity, reply)
 
     def _send(self, router: zmq.Socket[bytes], identity: bytes, reply: bytes | bytearray) -> None:
         try:

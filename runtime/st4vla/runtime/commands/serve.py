@@ -14,8 +14,10 @@ from st4vla.contracts.command_line import Command, require_positive
 from st4vla.contracts.manifests import Bundle
 from st4vla.runtime.bundle_policy import BundlePolicy
 from st4vla.runtime.compiling import default_engines_folder, open_engines
+from st4vla.runtime.curve import ServerKeys
 from st4vla.runtime.device import this_device
 from st4vla.runtime.engines.catalogue import choose_backend
+from st4vla.runtime.safe_bind import require_safe_bind
 from st4vla.runtime.server import Server
 
 
@@ -26,6 +28,13 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--backend", help="engine library (default: the best one that works here)")
     parser.add_argument("--bind", default="tcp://127.0.0.1:5555", help="address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--keys",
+        type=Path,
+        metavar="FOLDER",
+        help="encrypt, and let in only clients whose keys are in FOLDER/clients; see `st4vla keys` (default: everybody "
+        "on this machine)",
+    )
     parser.add_argument("--plan-hz", type=float, default=5.0, help="most plans a second (default: %(default)s)")
     for system, pace in (("system1", "fast"), ("system2", "slow")):
         parser.add_argument(
@@ -38,6 +47,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     require_positive(options, "plan_hz", "max_clients", "system1_threads", "system2_threads")
+    keys = None if options.keys is None else ServerKeys.load(options.keys)
+    require_safe_bind(options.bind, keys)
     backend = choose_backend(options.backend)
     bundle = Bundle(options.bundle)
     folder = options.engines or default_engines_folder(bundle)
@@ -49,8 +60,10 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     with BundlePolicy(bundle, engines, folder, backend, **threads) as policy:
         policy.warm_up()
         period_ns = round(NS_PER_S / options.plan_hz)
-        server = Server(policy, options.bind, plan_period_ns=period_ns, max_clients=options.max_clients)
+        server = Server(policy, options.bind, plan_period_ns=period_ns, max_clients=options.max_clients, keys=keys)
         server.start()
+        if keys is not None:
+            print(f"clients that are let in: {', '.join(sorted(keys.clients.allowed.values())) or 'none yet'}")
         print(f"serving {bundle.manifest.name} on {server.endpoint}", flush=True)
         stop.wait()
         server.stop()
