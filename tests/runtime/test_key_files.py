@@ -84,7 +84,7 @@ def test_a_secret_that_others_can_get_at_is_refused(tmp_path: Path, pair: KeyPai
 def test_public_and_secret_files_are_not_taken_for_each_other(tmp_path: Path, pair: KeyPair) -> None:
     public, secret = write_pair(tmp_path, "robot", pair)
     public.chmod(0o600)
-    with pytest.raises(KeyFileError, match="holds a public key only; name the file that ends in .key_secret"):
+    with pytest.raises(KeyFileError, match=r"holds a public key only; name the file that ends in \.key_secret"):
         read_pair(public)
     with pytest.raises(KeyFileError, match="holds a secret key; use the public file"):
         read_public(secret)
@@ -143,7 +143,9 @@ def test_a_file_of_either_kind_can_be_looked_into(tmp_path: Path, pair: KeyPair)
 
 def test_a_fingerprint_is_that_of_the_key_itself() -> None:
     # A key of ZeroMQ's documentation, whose 32 bytes went through `openssl dgst -sha256 -binary | base64`.
-    assert fingerprint("rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7") == "SHA256:UiUB9OemP2Hdd21+1oKRBMgVAiTJW5bZXRioJUnsVdM"
+    assert (
+        fingerprint("rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7") == "SHA256:UiUB9OemP2Hdd21+1oKRBMgVAiTJW5bZXRioJUnsVdM"
+    )
 
 
 def test_names_that_lead_elsewhere_are_refused(tmp_path: Path, pair: KeyPair) -> None:

@@ -17,7 +17,7 @@ from st4vla.contracts.errors import ServerUnreachableError, TransportError
 from st4vla.contracts.messages import ActionChunk, Goodbye, Hello, Message, Observation, Welcome
 from st4vla.contracts.wire import decode, encode
 from st4vla.runtime.curve import ClientKeys
-from st4vla.runtime.handshakes import advice, watched
+from st4vla.runtime.handshakes import Greeting
 
 
 class Client:
@@ -33,7 +33,6 @@ class Client:
 
     def __init__(self, endpoint: str, keys: ClientKeys | None = None) -> None:
         self.endpoint = endpoint
-        self._keys = keys
         self._clock = ClockOffsetEstimator()
         self._sequence = itertools.count(1)
         self._context = zmq.Context()
@@ -44,9 +43,11 @@ class Client:
         self._socket.setsockopt(zmq.RCVHWM, 16)
         if keys is not None:
             keys.secure(self._socket)
+        self._greeting = Greeting(self._socket, keys)
         try:
             self._socket.connect(endpoint)
         except zmq.ZMQError as error:
+            self._greeting.close()
             self._context.destroy(linger=0)
             msg = f"cannot connect to {endpoint!r}: {error}; an address looks like tcp://127.0.0.1:5555"
             raise TransportError(msg) from error
@@ -58,15 +59,13 @@ class Client:
             ServerUnreachableError: None came in time.
         """
         deadline = time.monotonic() + timeout_s
-        with watched(self._socket) as handshakes:
-            while (left_s := deadline - time.monotonic()) > 0:
-                self.greet()
-                if self._socket.poll(int(min(left_s, 0.25) * 1000) + 1):
-                    for message in self.receive():
-                        if isinstance(message, Welcome):
-                            return message
-            remedy = advice(handshakes, self._keys)
-        msg = f"no server answered at {self.endpoint} within {timeout_s:g} s; {remedy}"
+        while (left_s := deadline - time.monotonic()) > 0:
+            self.greet()
+            if self._socket.poll(int(min(left_s, 0.25) * 1000) + 1):
+                for message in self.receive():
+                    if isinstance(message, Welcome):
+                        return message
+        msg = f"no server answered at {self.endpoint} within {timeout_s:g} s; {self._greeting.advice()}"
         raise ServerUnreachableError(msg)
 
     def greet(self) -> None:
@@ -93,6 +92,7 @@ class Client:
             WireError: The server sent what cannot be decoded.
         """
         if not self._socket.poll(round(timeout_s * 1000)):
+            self._greeting.update()
             return
         while True:
             try:
@@ -118,6 +118,7 @@ class Client:
         """Tell the server that this client leaves, and close the socket."""
         with suppress(zmq.Again):
             self._socket.send(encode(replace(Goodbye(), sequence=next(self._sequence))), zmq.NOBLOCK)
+        self._greeting.close()
         self._socket.close()
         self._context.term()
 

@@ -20,8 +20,9 @@ from st4vla.runtime.key_files import SECRET_SUFFIX, KeyPair, fingerprint, read_p
 CLIENTS_FOLDER = "clients"
 #: Whom ZeroMQ's handshakes are shown to (rfc.zeromq.org/spec/27); one that is not set would let everybody in.
 ZAP_DOMAIN = b"st4vla"
-#: How long a connection may take to prove who it is; it is cut then.
-HANDSHAKE_MS = 10_000
+#: How long a connection may take to prove who it is. One whose key is not allowed is left in silence until then, and
+#: tries again after it: as often at most does a refused client cost a handshake.
+HANDSHAKE_MS = 5000
 
 
 @dataclass(frozen=True)
@@ -83,5 +84,12 @@ class ClientKeys:
         socket.setsockopt(zmq.CURVE_PUBLICKEY, self.own.public.encode())
         socket.setsockopt(zmq.CURVE_SECRETKEY, self.own.secret.encode())
 
-    def __str__(self) -> str:
-        return f"this client's {fingerprint(self.own.public)}, the server's {fingerprint(self.server_public)}"
+    @property
+    def client(self) -> str:
+        """Fingerprint of the client's own public key."""
+        return fingerprint(self.own.public)
+
+    @property
+    def server(self) -> str:
+        """Fingerprint of the server's public key."""
+        return fingerprint(self.server_public)

@@ -39,8 +39,8 @@ MAX_REFUSED = 100
 ZAP_ADDRESS = "inproc://zeromq.zap.01"
 ZAP_VERSION = b"1.0"
 ALLOWED = b"200"
-#: "Temporary": the client hears nothing and tries again, so that a key which is allowed later needs no new client.
-#: After 400, ZeroMQ's clients give up in silence.
+#: "Temporary": the client hears nothing, is cut after `HANDSHAKE_MS` and tries again, so that a key which is allowed
+#: later needs no new client. After 400, ZeroMQ's clients would give up for good, in silence.
 REFUSED = b"300"
 
 
@@ -89,6 +89,7 @@ class CurveGate(Gate):
         self._peers: OrderedDict[bytes, _Peer] = OrderedDict()
         self._served: Mapping[str, str] = self._clients.allowed
         self._refused: set[str] = set()
+        self._blind = False
         self._stopping = threading.Event()
         self._zap = router.context.socket(zmq.ROUTER)
         self._zap.setsockopt(zmq.LINGER, 0)
@@ -155,26 +156,35 @@ class CurveGate(Gate):
         poller = zmq.Poller()
         poller.register(self._zap, zmq.POLLIN)
         poller.register(self._handshakes.events, zmq.POLLIN)
-        looked_ns, failing = monotonic_ns(), False
+        looked_ns = monotonic_ns()
         while not self._stopping.is_set():
             try:
                 ready = dict(poller.poll(POLL_MS))
                 if monotonic_ns() - looked_ns >= REFRESH_NS:
+                    self._look()
                     looked_ns = monotonic_ns()
-                    if self._clients.refresh():
-                        self._refused.clear()
                 if self._zap in ready:
                     self._answer(self._zap.recv_multipart())
-                for _ in self._handshakes.failures():
+                for _ in self._handshakes.read():
                     self._count("handshakes_refused")
-                failing = False
             except Exception:
-                # Whoever waits is refused meanwhile, by ZeroMQ, and the list goes stale, which means nobody.
+                # Whoever waits for an answer is refused, by ZeroMQ, as long as there is none.
                 if self._stopping.wait(POLL_MS / 1000):
                     return
-                if not failing:
-                    LOG.exception("the gate failed, and tries again")
-                failing = True
+                LOG.exception("the gate failed, and goes on")
+
+    def _look(self) -> None:
+        """Look at the list; while that fails it goes stale, and a stale list is empty."""
+        try:
+            changed = self._clients.refresh()
+        except Exception:
+            if not self._blind:
+                LOG.exception("the list of clients cannot be looked at; nobody is served until it can")
+            self._blind = True
+            return
+        self._blind = False
+        if changed:
+            self._refused.clear()
 
     def _answer(self, request: list[bytes]) -> None:
         """Answer one of ZeroMQ's questions: may this key come in?"""

@@ -1,41 +1,41 @@
-"""How the handshakes of a socket end when they fail, as ZeroMQ's monitor tells it."""
+"""How a socket's connections begin, as ZeroMQ's monitor tells it, and what to do about one that does not."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from st4vla.runtime.curve import ClientKeys
 
-_NUMBERS = itertools.count()
+FAILURES = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 #: Events that wait at most. At the limit ZeroMQ's own thread would wait for us, and every connection with it.
 _WAITING = 100_000
+_NUMBERS = itertools.count()
 
 
 class Handshakes:
-    """Watch a socket's handshakes. Made before the socket connects or binds, and closed before it closes.
+    """Watch a socket's handshakes. Made before the socket connects or binds, and stopped before it closes.
 
     Args:
         socket: What is watched.
+        wanted: Events of ZeroMQ's monitor to hear of.
     """
 
-    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+    def __init__(self, socket: zmq.Socket[bytes], wanted: int = FAILURES) -> None:
         self._watched = socket
         address = f"inproc://handshakes/{next(_NUMBERS)}"
-        failures = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-        socket.monitor(address, failures | zmq.EVENT_HANDSHAKE_FAILED_AUTH)
-        #: Readable when a handshake has failed; may be polled and drained by another thread than the socket's.
+        socket.monitor(address, wanted)
+        #: Readable when there is an event; may be polled and read by another thread than the socket's.
         self.events = socket.context.socket(zmq.PAIR)
         self.events.setsockopt(zmq.RCVHWM, _WAITING)
         self.events.setsockopt(zmq.LINGER, 0)
         self.events.connect(address)
 
-    def failures(self) -> Iterator[zmq.Event]:
-        """Yield the kind of each failure since the last call, without waiting."""
+    def read(self) -> Iterator[zmq.Event]:
+        """Yield the events since the last call, without waiting."""
         while True:
             try:
                 parts = self.events.recv_multipart(zmq.NOBLOCK)
@@ -52,32 +52,44 @@ class Handshakes:
         self.events.close()
 
 
-@contextmanager
-def watched(socket: zmq.Socket[bytes]) -> Iterator[Handshakes]:
-    """Watch a socket's handshakes for the length of a block, in the thread of the socket."""
-    handshakes = Handshakes(socket)
-    try:
-        yield handshakes
-    finally:
-        handshakes.stop()
-        handshakes.close()
+class Greeting:
+    """Remember how a client's connections to its server begin, to say what to do when no answer comes.
 
+    Args:
+        socket: The client's, before it connects.
+        keys: The client's keys, if it has any.
+    """
 
-def advice(handshakes: Handshakes, keys: ClientKeys | None) -> str:
-    """Return what to do when a server did not answer, from what its handshakes with a client came to."""
-    seen = set(handshakes.failures())
-    if not seen:
-        # Nobody was there to shake hands with, or it was over before anybody watched.
-        with_keys = "" if keys is None else " --keys FOLDER`, for this client has keys and talks to no other"
-        return f"start one with `st4vla serve BUNDLE{with_keys or '`'}"
-    if keys is None:
+    def __init__(self, socket: zmq.Socket[bytes], keys: ClientKeys | None) -> None:
+        self._handshakes = Handshakes(socket, FAILURES | zmq.EVENT_CONNECTED)
+        self._keys = keys
+        self._seen: set[zmq.Event] = set()
+
+    def update(self) -> None:
+        """Take note of what happened; to be called now and then, or events pile up while a server is away."""
+        self._seen.update(self._handshakes.read())
+
+    def advice(self) -> str:
+        """Return what to do when no answer came."""
+        self.update()
+        refused = bool(self._seen & {zmq.Event.HANDSHAKE_FAILED_NO_DETAIL, zmq.Event.HANDSHAKE_FAILED_PROTOCOL})
+        if not self._seen:
+            return "start one with `st4vla serve BUNDLE`"
+        if self._keys is None:
+            if refused:
+                return "what listens there hangs up, as a server that wants keys does: give --key and --server-key"
+            return "what listens there says nothing: is it a server of this project, and does it hang?"
+        if refused:
+            return (
+                f"what listens there hangs up: its key is not the one of --server-key ({self._keys.server}), or it was "
+                "served without --keys"
+            )
         return (
-            "something listens there and hangs up before it hears what is wanted: a server that wants keys does; "
-            "give --key and --server-key"
+            f"what listens there says nothing, as a server does to a key that it does not know: let this client's in "
+            f"({self._keys.client}) with `st4vla keys allow`"
         )
-    if seen == {zmq.Event.HANDSHAKE_FAILED_PROTOCOL}:
-        return "something listens there, but it uses no keys; serve with --keys, or leave --key and --server-key out"
-    return (
-        "something listens there and hangs up while keys are compared: either this client's key is not allowed there "
-        f"(`st4vla keys allow`), or --server-key is not the key of that server; {keys}"
-    )
+
+    def close(self) -> None:
+        """Stop, in the socket's thread and before it closes."""
+        self._handshakes.stop()
+        self._handshakes.close()
