@@ -165,6 +165,7 @@ static void read_observation(const message *frame)
     take(frame, &offset, &body, sizeof body);
     CHECK(body.seed == UINT64_C(0xfedcba9876543210));
     CHECK(body.deadline_ns == 200000000);
+    CHECK(body.held_chunk_id == 40 && body.held_received_ns == 998000001);
     CHECK(body.instruction_bytes == strlen(instruction));
     CHECK(body.flags == (ST4VLA_FLAG_ROBOT_STATE | ST4VLA_FLAG_REPLAN | ST4VLA_FLAG_WANTS_PLANS));
     CHECK(body.instruction_encoding == ST4VLA_INSTRUCTION_UTF8);
@@ -201,6 +202,8 @@ static void build_observation(message *frame)
     memset(views, 0, sizeof views);
     body.seed = UINT64_C(0xfedcba9876543210);
     body.deadline_ns = 200000000;
+    body.held_chunk_id = 40;
+    body.held_received_ns = 998000001;
     body.instruction_bytes = (uint32_t)strlen(instruction);
     body.flags = ST4VLA_FLAG_ROBOT_STATE | ST4VLA_FLAG_REPLAN | ST4VLA_FLAG_WANTS_PLANS;
     body.instruction_encoding = ST4VLA_INSTRUCTION_UTF8;
@@ -243,15 +246,18 @@ static void read_action_chunk(const message *frame)
     CHECK(body.observation_sequence == 3);
     CHECK(body.observation_sent_ns == 1000000003);
     CHECK(body.frame_capture_ns == 999000001);
+    CHECK(body.start_ns == 1010000001);
     CHECK(body.plan_id == 12);
     CHECK(body.plan_capture_ns == 900000001);
     CHECK(body.seed == UINT64_C(0xfedcba9876543210));
     CHECK(body.received_ns == INT64_C(77000000005));
     CHECK(body.inference_ns == 21000000);
+    CHECK(body.frame_age_ns == 23000000 && body.plan_age_ns == 122000000);
     CHECK(body.period_ns == 50000000);
     CHECK(body.frames_superseded == 5);
     CHECK(body.horizon == 4 && body.action_dim == 7 && body.gripper_index == 6);
     CHECK(body.representation == ST4VLA_ACTION_EE_DELTA);
+    CHECK(body.frozen_steps == 2 && body.pace == ST4VLA_PACE_SLOW && body.reserved == 0);
     take(frame, &offset, actions, sizeof actions);
     CHECK(offset == frame->size);
     for (i = 0; i < ACTIONS; ++i) {
@@ -270,17 +276,22 @@ static void build_action_chunk(message *frame)
     body.observation_sequence = 3;
     body.observation_sent_ns = 1000000003;
     body.frame_capture_ns = 999000001;
+    body.start_ns = 1010000001;
     body.plan_id = 12;
     body.plan_capture_ns = 900000001;
     body.seed = UINT64_C(0xfedcba9876543210);
     body.received_ns = INT64_C(77000000005);
     body.inference_ns = 21000000;
+    body.frame_age_ns = 23000000;
+    body.plan_age_ns = 122000000;
     body.period_ns = 50000000;
     body.frames_superseded = 5;
     body.horizon = 4;
     body.action_dim = 7;
     body.gripper_index = 6;
     body.representation = ST4VLA_ACTION_EE_DELTA;
+    body.frozen_steps = 2;
+    body.pace = ST4VLA_PACE_SLOW;
     for (i = 0; i < ACTIONS; ++i) {
         actions[i] = (float)i * 0.125f - 1.0f;
     }
@@ -298,9 +309,11 @@ static void read_welcome(const message *frame)
 
     take(frame, &offset, &body, sizeof body);
     CHECK(body.period_ns == 50000000 && body.horizon == 16 && body.action_dim == 8);
+    CHECK(body.frame_slow_ns == 150000000 && body.frame_hold_ns == 250000000 && body.frame_stop_ns == 1000000000);
+    CHECK(body.plan_slow_ns == 0 && body.plan_hold_ns == 0 && body.plan_stop_ns == INT64_C(5000000000));
     CHECK(body.gripper_index == ST4VLA_NO_GRIPPER);
     CHECK(body.representation == ST4VLA_ACTION_JOINT_POSITION);
-    CHECK(body.view_count == 2 && body.ready == 1 && body.reserved == 0);
+    CHECK(body.view_count == 2 && body.health == ST4VLA_HEALTH_DEGRADED && body.reserved == 0);
     for (i = 0; i < 32; ++i) {
         CHECK(body.bundle_digest[i] == i);
     }

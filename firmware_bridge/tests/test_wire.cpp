@@ -139,6 +139,7 @@ std::array<Bytes, 2> pictures() {
 void read_observation(Reader reader) {
     const auto body = reader.take<st4vla_wire_observation>();
     CHECK(body.seed == kSeed && body.deadline_ns == 200'000'000);
+    CHECK(body.held_chunk_id == 40 && body.held_received_ns == 998'000'001);
     CHECK(body.flags == (ST4VLA_FLAG_ROBOT_STATE | ST4VLA_FLAG_REPLAN | ST4VLA_FLAG_WANTS_PLANS));
     CHECK(body.instruction_encoding == ST4VLA_INSTRUCTION_UTF8 && body.view_count == 2 && body.reserved == 0);
     check_robot_state(reader.take<st4vla_wire_robot_state>());
@@ -160,6 +161,8 @@ Bytes build_observation() {
     st4vla_wire_observation body{};
     body.seed = kSeed;
     body.deadline_ns = 200'000'000;
+    body.held_chunk_id = 40;
+    body.held_received_ns = 998'000'001;
     body.instruction_bytes = static_cast<std::uint32_t>(kInstruction.size());
     body.flags = ST4VLA_FLAG_ROBOT_STATE | ST4VLA_FLAG_REPLAN | ST4VLA_FLAG_WANTS_PLANS;
     body.instruction_encoding = ST4VLA_INSTRUCTION_UTF8;
@@ -208,7 +211,9 @@ void read_action_chunk(Reader reader) {
     CHECK(body.seed == kSeed && body.received_ns == 77'000'000'005 && body.inference_ns == 21'000'000);
     CHECK(body.period_ns == 50'000'000 && body.frames_superseded == 5);
     CHECK(body.horizon == 4 && body.action_dim == 7 && body.gripper_index == 6);
-    CHECK(body.representation == ST4VLA_ACTION_EE_DELTA);
+    CHECK(body.representation == ST4VLA_ACTION_EE_DELTA && body.start_ns == 1'010'000'001);
+    CHECK(body.frame_age_ns == 23'000'000 && body.plan_age_ns == 122'000'000);
+    CHECK(body.frozen_steps == 2 && body.pace == ST4VLA_PACE_SLOW);
     CHECK((reader.take<std::array<float, 28>>() == actions()));
     CHECK(reader.ended());
 }
@@ -219,17 +224,22 @@ Bytes build_action_chunk() {
     body.observation_sequence = 3;
     body.observation_sent_ns = 1'000'000'003;
     body.frame_capture_ns = 999'000'001;
+    body.start_ns = 1'010'000'001;
     body.plan_id = 12;
     body.plan_capture_ns = 900'000'001;
     body.seed = kSeed;
     body.received_ns = 77'000'000'005;
     body.inference_ns = 21'000'000;
+    body.frame_age_ns = 23'000'000;
+    body.plan_age_ns = 122'000'000;
     body.period_ns = 50'000'000;
     body.frames_superseded = 5;
     body.horizon = 4;
     body.action_dim = 7;
     body.gripper_index = 6;
     body.representation = ST4VLA_ACTION_EE_DELTA;
+    body.frozen_steps = 2;
+    body.pace = ST4VLA_PACE_SLOW;
     const auto values = actions();
     Bytes message(sizeof(st4vla_wire_header));
     append(message, &body, sizeof body);
@@ -242,7 +252,9 @@ void read_welcome(Reader reader) {
     const auto body = reader.take<st4vla_wire_welcome>();
     CHECK(body.period_ns == 50'000'000 && body.horizon == 16 && body.action_dim == 8);
     CHECK(body.gripper_index == ST4VLA_NO_GRIPPER && body.representation == ST4VLA_ACTION_JOINT_POSITION);
-    CHECK(body.view_count == 2 && body.ready == 1);
+    CHECK(body.view_count == 2 && body.health == ST4VLA_HEALTH_DEGRADED);
+    CHECK(body.frame_slow_ns == 150'000'000 && body.frame_hold_ns == 250'000'000);
+    CHECK(body.frame_stop_ns == 1'000'000'000 && body.plan_hold_ns == 0 && body.plan_stop_ns == 5'000'000'000);
     CHECK(body.bundle_digest[0] == 0 && body.bundle_digest[31] == 31);
     CHECK(std::string(body.bundle_name) == "pick-cube");
     const auto views = reader.take<std::array<st4vla_wire_welcome_view, 2>>();

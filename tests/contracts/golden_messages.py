@@ -16,6 +16,7 @@ from st4vla.contracts.messages import (
     ErrorCode,
     ErrorReply,
     Goodbye,
+    Health,
     Hello,
     ImageEncoding,
     Message,
@@ -28,6 +29,7 @@ from st4vla.contracts.messages import (
     Welcome,
     WelcomeView,
 )
+from st4vla.contracts.staleness import AgeBounds, Pace, Staleness
 from st4vla.contracts.wire import encode
 
 DIRECTORY = Path(__file__).resolve().parents[1] / "data" / "wire"
@@ -55,7 +57,10 @@ MESSAGES: dict[str, Message] = {
         gripper_index=None,
         representation=ActionRepresentation.JOINT_POSITION,
         period_ns=50_000_000,
-        ready=True,
+        staleness=Staleness(
+            AgeBounds(slow_ns=150_000_000, hold_ns=250_000_000, stop_ns=1_000_000_000), AgeBounds(stop_ns=5_000_000_000)
+        ),
+        health=Health.DEGRADED,
         sequence=2,
         sent_ns=1_000_000_002,
     ),
@@ -68,6 +73,8 @@ MESSAGES: dict[str, Message] = {
         instruction="lift the café cup",
         seed=0xFEDC_BA98_7654_3210,
         deadline_ns=200_000_000,
+        held_chunk_id=40,
+        held_received_ns=998_000_001,
         robot_state=_STATE,
         replan=True,
         wants_plans=True,
@@ -82,11 +89,16 @@ MESSAGES: dict[str, Message] = {
         observation_sequence=3,
         observation_sent_ns=1_000_000_003,
         frame_capture_ns=999_000_001,
+        start_ns=1_010_000_001,
         plan_id=12,
         plan_capture_ns=900_000_001,
         seed=0xFEDC_BA98_7654_3210,
         received_ns=77_000_000_005,
         inference_ns=21_000_000,
+        frame_age_ns=23_000_000,
+        plan_age_ns=122_000_000,
+        frozen_steps=2,
+        pace=Pace.SLOW,
         frames_superseded=5,
         sequence=4,
         sent_ns=77_000_000_004,

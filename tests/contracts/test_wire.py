@@ -68,7 +68,7 @@ def test_each_kind_of_bad_bytes_has_its_own_error() -> None:
     flipped[-1] ^= 1
     with pytest.raises(ChecksumError, match="altered on the way"):
         decode(flipped)
-    with pytest.raises(WireVersionError, match="wire version 9; this side speaks 1"):
+    with pytest.raises(WireVersionError, match="wire version 9; this side speaks 2"):
         decode(patched(bytearray(frame), 4, "<H", 9))
     with pytest.raises(MalformedMessageError, match="unknown message kind 99"):
         decode(patched(bytearray(frame), 6, "<H", 99))
@@ -108,6 +108,13 @@ def test_views_that_lie_are_refused(field: str, code: str, value: int, match: st
         decode(patched(encode(observation()), offset, code, value))
 
 
+def test_a_fresh_observation_arrives_as_one() -> None:
+    for fresh in (False, True):
+        decoded = decode(encode(observation(fresh=fresh)))
+        assert isinstance(decoded, Observation)
+        assert decoded.fresh is fresh
+
+
 def test_nan_never_passes() -> None:
     chunk = ActionChunk(
         chunk_id=1,
@@ -118,6 +125,7 @@ def test_nan_never_passes() -> None:
         observation_sequence=1,
         observation_sent_ns=1,
         frame_capture_ns=1,
+        start_ns=1,
         plan_id=1,
         plan_capture_ns=1,
         seed=0,

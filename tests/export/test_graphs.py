@@ -7,7 +7,7 @@ from torch import Tensor
 
 from st4vla.contracts.ddim import ddim_steps
 from st4vla.contracts.manifests import Bundle
-from st4vla.export.bridge_graph import BridgeGraph
+from st4vla.export.bridge_graph import BridgeGraph, average_cells
 from st4vla.export.planner_graph import PlannerGraph
 from st4vla.export.sampler_graph import SamplerGraph
 from st4vla.runtime.engines.onnx_runtime import OnnxRuntimeBackend
@@ -54,7 +54,7 @@ def test_the_folded_graphs_equal_the_policy_for_any_number_of_steps(checkpoint: 
         )
         _, keys, values = both[0].chunk(3, dim=-1)
         assert max(relative(plan[0][index], keys), relative(plan[1][index], values)) < FOLDED
-    condition = BridgeGraph(policy).eval()(given["views"], *plan)
+    condition, _ = BridgeGraph(policy).eval()(given["views"], *plan)
     expected = policy.action_model.net.z_embedder.linear(policy.condition(states, given["views"][None]))
     assert relative(condition, expected) < FOLDED
     step, chunk = SamplerGraph(policy).eval(), given["noise"]
@@ -85,3 +85,22 @@ def test_onnx_runtime_equals_the_policy_for_prompts_of_any_length(
             else:
                 known |= engine.run({tensor.name: known[tensor.name] for tensor in tensors.inputs})
     assert relative(actions, policy.act(**batched)) < RUN
+
+
+@torch.no_grad()
+def test_cells_are_the_averages_of_the_visual_tokens_in_them(checkpoint: Checkpoint) -> None:
+    tokens = torch.randn(2, 36, 5, generator=torch.Generator().manual_seed(0))
+    cells = average_cells(tokens)
+    assert cells.shape == (1, 2 * 9, 5)
+    second_of_second_view = tokens[1].reshape(6, 6, 5)[0:2, 2:4].mean(dim=(0, 1))
+    torch.testing.assert_close(cells[0, 9 + 1], second_of_second_view)
+    assert average_cells(tokens[:, :25]).shape == (1, 2, 5), "a prime number of tokens a side makes one cell"
+    policy, given = checkpoint.policy, feeds(checkpoint, "lift it")
+    plan = PlannerGraph(policy, head_ids(checkpoint)).eval()(given["views"], given["token_ids"])
+    bridge = BridgeGraph(policy).eval()
+    moved = given["views"].clone()
+    moved[0, :56, :56] = 255 - moved[0, :56, :56]
+    before, after = (bridge(views, *plan)[1][0] for views in (given["views"], moved))
+    turned = 1 - torch.nn.functional.cosine_similarity(before, after, dim=-1)
+    assert turned[:16].max() > 0
+    assert turned[16:].max() < 1e-6, "the other view has not changed"

@@ -77,7 +77,7 @@ def test_engines_are_checked_measured_and_served(bundle: Bundle, tmp_path: Path)
     with BundlePolicy(bundle, found, target, BACKEND) as policy:
         policy.warm_up()
         plan = policy.plan(views, "lift")
-        first, second = (policy.act(views, plan, seed=3) for _ in range(2))
+        first, second = (policy.act(views, plan, seed=3).actions for _ in range(2))
         np.testing.assert_array_equal(first, second)
         assert np.abs(policy.unnormalize(first)[:, :6]).max() <= 0.01 + 1e-9
         with pytest.raises(PromptError, match="at most 200 fit: shorten it"):
@@ -115,11 +115,11 @@ def test_plans_outlive_later_plans(bundle: Bundle, tmp_path: Path) -> None:
     dark, bright = (np.full((2, 28, 28, 3), value, np.uint8) for value in (1, 200))
     with BundlePolicy(bundle, engines, target, BACKEND) as policy:
         first = policy.plan(dark, "lift")
-        before = policy.act(dark, first, seed=1)
+        before = policy.act(dark, first, seed=1).actions
         plans = [policy.plan(bright, "lift " * count) for count in (1, 1, 2, 3, 1)]
-        chunks = [policy.act(bright, plan, seed=2) for plan in plans]
-        np.testing.assert_array_equal(policy.act(dark, first, seed=1), before)
-        np.testing.assert_array_equal(policy.act(bright, plans[0], seed=2), chunks[0])
+        chunks = [policy.act(bright, plan, seed=2).actions for plan in plans]
+        np.testing.assert_array_equal(policy.act(dark, first, seed=1).actions, before)
+        np.testing.assert_array_equal(policy.act(bright, plans[0], seed=2).actions, chunks[0])
 
 
 def test_compiling_again_replaces_engines_and_leaves_nothing_beside_them(bundle: Bundle, tmp_path: Path) -> None:

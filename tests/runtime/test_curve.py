@@ -20,6 +20,7 @@ from st4vla.contracts.errors import KeyFileError, ServerUnreachableError
 from st4vla.contracts.messages import ActionChunk, Hello, Message, Observation, View
 from st4vla.contracts.wire import encode
 from st4vla.runtime.client import Client
+from st4vla.runtime.core import Core
 from st4vla.runtime.curve import ClientKeys, ServerKeys
 from st4vla.runtime.key_files import KeyPair, make_pair, write_pair
 from st4vla.runtime.policy import NullPolicy
@@ -103,7 +104,7 @@ def robot(keyring: Keyring) -> ClientKeys:
 
 @contextmanager
 def serving(keys: ServerKeys | None, endpoint: str = "tcp://127.0.0.1:*") -> Iterator[Server]:
-    running = Server(NullPolicy(image_size=SIZE), endpoint, keys=keys)
+    running = Server(Core(NullPolicy(image_size=SIZE)), endpoint, keys)
     running.start()
     try:
         yield running
@@ -135,8 +136,8 @@ def await_chunk(client: Client, timeout_s: float = 5.0) -> Message:
 
 def await_count(server: Server, name: str, least: int, timeout_s: float = 5.0) -> None:
     deadline = time.monotonic() + timeout_s
-    while server.counts[name] < least:
-        assert time.monotonic() < deadline, f"{name} stayed at {server.counts[name]}"
+    while server.core.counts[name] < least:
+        assert time.monotonic() < deadline, f"{name} stayed at {server.core.counts[name]}"
         time.sleep(0.01)
 
 
@@ -155,7 +156,7 @@ def test_clients_whose_keys_are_allowed_are_served(server: Server, keyring: Keyr
         assert client.hello().action_dim == 7
         await_chunk(client)
         await_chunk(twin)
-    assert server.counts["messages_refused"] == server.counts["handshakes_refused"] == 0
+    assert server.core.counts["messages_refused"] == server.core.counts["handshakes_refused"] == 0
 
 
 def test_what_an_allowed_client_says_cannot_be_read_on_the_way(server: Server, robot: ClientKeys) -> None:
@@ -200,7 +201,7 @@ def test_a_stranger_gets_nothing_and_is_counted(server: Server, keyring: Keyring
         ):
             stranger.hello(0.4)
         await_count(server, "handshakes_refused", 1)
-    assert server.counts["messages"] == server.counts["messages_refused"] == 0
+    assert server.core.counts["messages"] == server.core.counts["messages_refused"] == 0
     assert relay.links
     assert max(len(link.answered) for link in relay.links) <= most_bytes
     with Client(server.endpoint, robot) as client:
@@ -213,7 +214,7 @@ def test_a_replayed_session_gets_nothing(server: Server, robot: ClientKeys) -> N
             await_chunk(client)
         await_count(server, "messages", 2)
     (link,) = relay.links
-    before = dict(server.counts)
+    before = dict(server.core.counts)
     assert before["observations"] >= 1
     assert len(link.asked) > 3
     # All at once, and in the client's own pieces, after what the server says to each.
@@ -227,7 +228,7 @@ def test_a_replayed_session_gets_nothing(server: Server, robot: ClientKeys) -> N
         await_count(server, "handshakes_refused", attempt)
     # The second one came as far as the server's side of a handshake.
     assert len(answer) == GREETING_BYTES + WELCOME_BYTES
-    after = dict(server.counts)
+    after = dict(server.core.counts)
     assert after.pop("handshakes_refused") == 2
     assert after == before
 
@@ -243,7 +244,7 @@ def test_a_message_in_plain_text_is_not_seen(server: Server, robot: ClientKeys, 
         stream.sendall(greeting + b"\x04" + bytes([len(ready)]) + ready + b"\x00" + bytes([len(message)]) + message)
         assert len(read_all(stream)) <= GREETING_BYTES
     await_count(server, "handshakes_refused", 1)
-    assert server.counts["messages"] == server.counts["messages_refused"] == 0
+    assert server.core.counts["messages"] == server.core.counts["messages_refused"] == 0
     with Client(server.endpoint, robot) as client:
         client.hello()
 
@@ -252,14 +253,14 @@ def test_a_web_browser_gets_nothing(server: Server) -> None:
     with socket.create_connection(("127.0.0.1", int(server.endpoint.rsplit(":", 1)[1]))) as stream:
         stream.sendall(b"GET / HTTP/1.1\r\nHost: robot\r\n\r\n" * 4)
         assert len(read_all(stream)) <= GREETING_BYTES
-    assert server.counts["messages"] == 0
+    assert server.core.counts["messages"] == 0
 
 
 def test_a_client_with_keys_is_told_that_a_server_has_none(robot: ClientKeys) -> None:
     with serving(None) as server, Client(server.endpoint, robot) as client:
         with pytest.raises(ServerUnreachableError, match=r"hangs up: .* or it was served without --keys"):
             client.hello(0.4)
-        assert server.counts["messages"] == 0
+        assert server.core.counts["messages"] == 0
 
 
 def test_a_server_with_keys_may_listen_to_other_machines(keyring: Keyring, robot: ClientKeys) -> None:

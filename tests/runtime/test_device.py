@@ -65,4 +65,5 @@ def test_the_doctor_names_the_back_end_and_why(capsys: pytest.CaptureFixture[str
     assert "onnxruntime" in out
     assert "runs on the CPU" in out
     assert "there is no NVIDIA driver on this machine" in out
+    assert "resizing" in out
     assert '"backend":"onnxruntime"' in out.splitlines()[-1]

@@ -18,6 +18,7 @@ from st4vla.runtime import gate as gate_module
 from st4vla.runtime.allow_list import AllowList
 from st4vla.runtime.client import Client
 from st4vla.runtime.connections import Connection
+from st4vla.runtime.core import Core
 from st4vla.runtime.curve import ClientKeys, ServerKeys
 from st4vla.runtime.gate import CurveGate, open_gate
 from st4vla.runtime.handshakes import Handshakes
@@ -110,7 +111,7 @@ def opened(keys: ServerKeys) -> Iterator[Door]:
 
 @contextmanager
 def serving(keys: ServerKeys, plan_s: float = 0.0) -> Iterator[Server]:
-    server = Server(NullPolicy(image_size=SIZE, plan_s=plan_s), "tcp://127.0.0.1:*", keys=keys)
+    server = Server(Core(NullPolicy(image_size=SIZE, plan_s=plan_s)), "tcp://127.0.0.1:*", keys)
     server.start()
     try:
         yield server
@@ -159,11 +160,11 @@ def test_a_key_that_is_taken_away_ends_its_connections_and_no_other(keyring: Key
             ends = [Ends(client) for client in (talking, quiet, kept)]
             keyring.listed("robot").unlink()
             await_true(lambda: ends[0].come() and ends[1].come())
-            assert server.counts["clients_revoked"] == 2
-            observations = server.counts["observations"]
+            assert server.core.counts["clients_revoked"] == 2
+            observations = server.core.counts["observations"]
             assert not chunk_comes(talking, 0.3)
-            assert server.counts["observations"] == observations
-            assert len(server.scheduler._sessions) == 1
+            assert server.core.counts["observations"] == observations
+            assert len(server.core.scheduler._sessions) == 1
             assert chunk_comes(kept, 2)
             assert not ends[2].come()
 
@@ -178,7 +179,7 @@ def test_a_key_that_is_allowed_later_needs_neither_a_new_server_nor_a_new_client
         keyring.allow("robot", robot)
         assert chunk_comes(client, 3)
         keyring.listed("robot").unlink()
-        await_true(lambda: server.counts["clients_revoked"] == 1)
+        await_true(lambda: server.core.counts["clients_revoked"] == 1)
         assert not chunk_comes(client, 0.2)
         keyring.allow("robot", robot)
         assert chunk_comes(client, 3)
@@ -193,9 +194,9 @@ def test_a_plan_that_is_ready_after_its_client_was_revoked_is_not_sent(
     with serving(ServerKeys.load(keyring.server), plan_s=0.8) as server, Client(server.endpoint, robot) as client:
         client.hello()
         client.send(observation(client, wants_plans=True))
-        await_true(lambda: server.counts["observations"] == 1)
+        await_true(lambda: server.core.counts["observations"] == 1)
         keyring.listed("robot").unlink()
-        await_true(lambda: server.counts["plans"] == 1)
+        await_true(lambda: server.core.counts["plans"] == 1)
         assert not [message for message in client.receive(0.2) if isinstance(message, Plan | ActionChunk)]
 
 
@@ -289,7 +290,7 @@ def test_a_list_that_cannot_be_looked_at_ends_all_service_until_it_can(
     with serving(keys) as server, Client(server.endpoint, robot) as client:
         assert chunk_comes(client, 2)
         stuck.failing = True
-        await_true(lambda: server.counts["clients_revoked"] == 1)
+        await_true(lambda: server.core.counts["clients_revoked"] == 1)
         assert not chunk_comes(client, 0.6)
         assert caplog.text.count("the list of clients cannot be looked at") == 1
         stuck.failing = False

@@ -1,6 +1,7 @@
 import pytest
 
 from st4vla.contracts.errors import UnsafeBindError
+from st4vla.runtime.core import Core
 from st4vla.runtime.policy import NullPolicy
 from st4vla.runtime.safe_bind import require_safe_bind
 from st4vla.runtime.server import Server
@@ -49,7 +50,7 @@ def test_any_other_address_needs_keys(endpoint: str) -> None:
 
 
 def test_a_server_without_keys_refuses_before_it_listens() -> None:
-    server = Server(NullPolicy(), "tcp://*:*")
+    server = Server(Core(NullPolicy()), "tcp://*:*")
     with pytest.raises(UnsafeBindError, match="can be reached from other machines"):
         server.start()
     assert not server.endpoint

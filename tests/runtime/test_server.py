@@ -1,12 +1,13 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import simplejpeg
 import zmq
+from msgspec.structs import replace
 
 from st4vla.contracts import wire_table as table
 from st4vla.contracts.clock import monotonic_ns
@@ -23,9 +24,12 @@ from st4vla.contracts.messages import (
     View,
 )
 from st4vla.contracts.wire import checksum, decode, encode
+from st4vla.runtime.chunking import FREE, Splice
 from st4vla.runtime.client import Client
+from st4vla.runtime.core import Core
 from st4vla.runtime.noise import seeded_noise
-from st4vla.runtime.policy import NullPolicy, PlanTensors, Views
+from st4vla.runtime.policy import Acted, NullPolicy, PlanTensors, Policy, Views
+from st4vla.runtime.scheduler import SchedulingConfig
 from st4vla.runtime.server import Server
 
 SIZE = 28
@@ -41,16 +45,22 @@ class Grumpy(NullPolicy):
             raise PromptError(msg)
         return super().plan(views, instruction)
 
-    def act(self, views: Views, plan: PlanTensors, seed: int) -> np.ndarray:
-        actions = super().act(views, plan, seed)
+    def act(self, views: Views, plan: PlanTensors, seed: int, splice: Splice = FREE) -> Acted:
+        acted = super().act(views, plan, seed, splice)
         if seed == 13:
-            actions[2, 1] = np.nan
-        return actions
+            acted.actions[2, 1] = np.nan
+        if seed == 14:
+            raise ZeroDivisionError
+        return acted
+
+
+def serve(policy: Policy, **config: Any) -> Server:
+    return Server(Core(policy, SchedulingConfig(**config)), "tcp://127.0.0.1:*")
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    running = Server(Grumpy(image_size=SIZE), "tcp://127.0.0.1:*", max_clients=2)
+    running = serve(Grumpy(image_size=SIZE), max_clients=2)
     running.start()
     yield running
     running.stop()
@@ -95,12 +105,14 @@ def test_an_observation_is_answered_with_a_chunk_that_knows_its_age(client: Clie
     plan = await_message(client, lambda message: isinstance(message, Plan))
     assert isinstance(plan, Plan)
     assert plan.reason is PlanReason.FIRST
+    await_message(client, is_chunk)
     client.send(second := observation(client, seed=5))
     chunk = await_message(client, lambda m: isinstance(m, ActionChunk) and m.observation_sequence == second.sequence)
     assert isinstance(chunk, ActionChunk)
     assert (chunk.frame_capture_ns, chunk.plan_capture_ns) == (second.capture_ns, sent.capture_ns)
-    assert chunk.plan_age_ns == second.capture_ns - sent.capture_ns > 0
-    np.testing.assert_array_equal(chunk.actions, seeded_noise(5, 16, 7)[0])
+    assert chunk.plan_age_ns - chunk.frame_age_ns == second.capture_ns - sent.capture_ns > 0
+    assert chunk.frame_age_ns > 0
+    np.testing.assert_array_equal(chunk.actions[-1], seeded_noise(5, 16, 7)[0, -1])
     assert client.clock_offset is not None
     assert abs(client.clock_offset.offset_ns) <= client.clock_offset.error_bound_ns
 
@@ -158,11 +170,25 @@ def test_nan_is_withheld_and_named(client: Client) -> None:
     assert "nan in action 2, dimension 1" in error.message
 
 
+def test_a_policy_that_throws_what_nobody_expects_costs_one_chunk_and_tells_strangers_nothing(client: Client) -> None:
+    client.send(observation(client, seed=14))
+    error = await_message(client, is_error)
+    assert isinstance(error, ErrorReply)
+    assert error.code is ErrorCode.INTERNAL
+    assert error.message == "the policy failed with ZeroDivisionError; the server's log says more"
+    client.send(observation(client))
+    await_message(client, is_chunk)
+
+
 def test_an_instruction_that_cannot_be_planned_is_answered(client: Client) -> None:
     client.send(observation(client, instruction="bad"))
     error = await_message(client, is_error)
     assert isinstance(error, ErrorReply)
     assert error.message == "cannot be planned"
+    client.send(again := observation(client, instruction="bad"))
+    error = await_message(client, lambda m: isinstance(m, ErrorReply) and m.observation_sequence == again.sequence)
+    assert isinstance(error, ErrorReply)
+    assert error.message == "'bad' could not become a plan; send another instruction"
     client.send(observation(client, instruction="good"))
     await_message(client, is_chunk)
 
@@ -183,20 +209,22 @@ def test_a_client_too_many_is_told_and_gets_in_when_another_leaves(server: Serve
         error = await_message(third, is_error)
         assert isinstance(error, ErrorReply)
         assert error.code is ErrorCode.TOO_MANY_CLIENTS
-        server.scheduler.leave(next(iter(server.scheduler._sessions)))
+        client.close()
+        while server.core.scheduler.clients == 2:
+            time.sleep(0.01)
         third.send(observation(third))
         await_message(third, is_chunk)
 
 
 def test_a_port_in_use_is_named(server: Server) -> None:
-    other = Server(NullPolicy(), server.endpoint)
+    other = Server(Core(NullPolicy()), server.endpoint)
     with pytest.raises(PortInUseError, match="is in use by another process"):
         other.start()
     other.stop()
 
 
 def test_an_address_that_is_none_is_refused() -> None:
-    server = Server(NullPolicy(), "nonsense")
+    server = Server(Core(NullPolicy()), "nonsense")
     with pytest.raises(TransportError, match="an address looks like tcp"):
         server.start()
     server.stop()
@@ -218,7 +246,7 @@ def test_stopping_ends_every_thread(server: Server, client: Client) -> None:
 
 
 def test_stopping_waits_for_a_plan_that_is_being_made_and_sends_it() -> None:
-    slow = Server(NullPolicy(image_size=SIZE, plan_s=0.5), "tcp://127.0.0.1:*")
+    slow = serve(NullPolicy(image_size=SIZE, plan_s=0.5))
     slow.start()
     with Client(slow.endpoint) as client:
         client.hello()

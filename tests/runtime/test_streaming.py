@@ -12,8 +12,10 @@ from st4vla.contracts.command_line import main
 from st4vla.contracts.errors import ObservationError, PromptError, ServerUnreachableError, UsageError
 from st4vla.contracts.messages import ActionChunk, ErrorReply, Message, Plan
 from st4vla.runtime import streaming
+from st4vla.runtime.chunking import FREE, Splice
 from st4vla.runtime.client import Client
-from st4vla.runtime.policy import NullPolicy, PlanTensors, Views
+from st4vla.runtime.core import Core
+from st4vla.runtime.policy import Acted, NullPolicy, PlanTensors, Views
 from st4vla.runtime.server import Server
 from st4vla.runtime.sources import ImageFolder, Picture
 from st4vla.runtime.streaming import Streamer, assign_views
@@ -31,13 +33,13 @@ class Picky(NullPolicy):
             raise PromptError("cannot be planned")
         return super().plan(views, instruction)
 
-    def act(self, views: Views, plan: PlanTensors, seed: int) -> np.ndarray:
-        return super().act(views, plan, seed) * (np.nan if seed == 2 else 1)
+    def act(self, views: Views, plan: PlanTensors, seed: int, splice: Splice = FREE) -> Acted:
+        return Acted(super().act(views, plan, seed, splice).actions * (np.nan if seed == 2 else 1))
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    running = Server(Picky(image_size=SIZE), "tcp://127.0.0.1:*")
+    running = Server(Core(Picky(image_size=SIZE)), "tcp://127.0.0.1:*")
     running.start()
     yield running
     running.stop()
@@ -96,7 +98,7 @@ def test_an_instruction_that_cannot_be_planned_ends_the_stream(server: Server, i
 def test_a_server_that_falls_silent_is_named(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streaming, "ASK_AFTER_S", 0.1)
     monkeypatch.setattr(streaming, "GONE_AFTER_S", 0.4)
-    server = Server(NullPolicy(image_size=SIZE), "tcp://127.0.0.1:*")
+    server = Server(Core(NullPolicy(image_size=SIZE)), "tcp://127.0.0.1:*")
     server.start()
     with Client(server.endpoint) as client:
         sources = dict.fromkeys(NAMES, ImageFolder(images, loop=True))
@@ -110,7 +112,7 @@ def test_a_server_that_falls_silent_is_named(images: Path, monkeypatch: pytest.M
 def test_a_server_that_thinks_for_long_is_waited_for(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streaming, "ASK_AFTER_S", 0.1)
     monkeypatch.setattr(streaming, "GONE_AFTER_S", 0.4)
-    server = Server(NullPolicy(image_size=SIZE, plan_s=1.0), "tcp://127.0.0.1:*")
+    server = Server(Core(NullPolicy(image_size=SIZE, plan_s=1.0)), "tcp://127.0.0.1:*")
     server.start()
     streamer, _ = stream(server, images)
     server.stop()

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
+#: How far two clocks may drift apart within the samples that are kept: 100 parts in a million for ten seconds.
+MAX_DRIFT_NS = 1_000_000
 
 
 def monotonic_ns() -> int:
@@ -36,7 +38,8 @@ class ClockOffset:
 class ClockOffsetEstimator:
     """Estimate the offset to a peer's clock from request and reply times (RFC 5905, section 8).
 
-    Keeps the last `window` samples and believes the one with the shortest round trip, whose bound is the tightest.
+    Keeps the last `window` samples and believes the one with the shortest round trip, whose bound is the tightest. A
+    sample that contradicts it beyond both bounds means that a clock has stepped: what was believed is forgotten.
     """
 
     def __init__(self, window: int = 64) -> None:
@@ -53,7 +56,13 @@ class ClockOffsetEstimator:
             msg = f"impossible exchange: local {sent_ns} to {received_ns}, peer {peer_received_ns} to {peer_replied_ns}"
             raise ValueError(msg)
         offset_ns = ((peer_received_ns - sent_ns) + (peer_replied_ns - received_ns)) // 2
-        self._samples.append(ClockOffset(offset_ns, (round_trip_ns + 1) // 2))
+        sample = ClockOffset(offset_ns, (round_trip_ns + 1) // 2)
+        believed = self.estimate
+        if believed is not None:
+            apart_ns = abs(sample.offset_ns - believed.offset_ns)
+            if apart_ns > sample.error_bound_ns + believed.error_bound_ns + MAX_DRIFT_NS:
+                self._samples.clear()
+        self._samples.append(sample)
 
     @property
     def estimate(self) -> ClockOffset | None:

@@ -24,7 +24,10 @@ GRAPH_NAMES = ("planner", "bridge", "sampler")
 
 
 class ViewSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A camera that the policy was trained with: its name and the pixels it sees."""
+    """A camera that the policy was trained with: its name and the pixels it sees.
+
+    A picture of another size is squeezed as a whole with Pillow's antialiased bicubic filter, rows first.
+    """
 
     name: str
     height: int

@@ -1,5 +1,8 @@
 """The types that cross between robot and runtime.
 
+Structs of msgspec, because a message is made several times on its way and they are made in a tenth of the time that a
+frozen dataclass takes. `msgspec.structs.replace` makes a changed copy.
+
 Times are nanoseconds on a monotonic clock. Capture times stay on the clock of the machine that captured, all the way
 to the robot and back, so that ages are differences on one clock.
 """
@@ -7,10 +10,12 @@ to the robot and back, so that ages are differences on one clock.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
+
+from st4vla.contracts.staleness import NO_BOUNDS, Pace, Staleness
 
 MAX_JOINTS = 16
 MAX_VIEWS = 8
@@ -55,6 +60,18 @@ class PlanReason(enum.IntEnum):
     CHANGE = 5
 
 
+class Health(enum.IntEnum):
+    """Whether a server can be relied on.
+
+    STARTING: still warming up. READY: warm, and its engines agree with the bundle's golden outputs. DEGRADED: it
+    serves, but something that its operator should look at is wrong.
+    """
+
+    STARTING = 1
+    READY = 2
+    DEGRADED = 3
+
+
 class ErrorCode(enum.IntEnum):
     """Why a message was refused. Values are part of the wire format."""
 
@@ -69,10 +86,12 @@ class ErrorCode(enum.IntEnum):
     ENGINE = 9
     UNSAFE_OUTPUT = 10
     DEADLINE = 11
+    STALE = 12
+    NOT_READY = 13
+    INTERNAL = 14
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(msgspec.Struct, frozen=True, gc=False):
     """One camera's picture.
 
     Attributes:
@@ -117,8 +136,7 @@ class View:
         return self.data.reshape(self.height, self.width, 3)
 
 
-@dataclass(frozen=True, slots=True)
-class RobotState:
+class RobotState(msgspec.Struct, frozen=True, gc=False):
     """What the arm measures of itself.
 
     Attributes:
@@ -136,8 +154,7 @@ class RobotState:
     gripper_width_m: float
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(msgspec.Struct, frozen=True, gc=False):
     """What a robot sees and is told; one request for actions.
 
     Attributes:
@@ -146,8 +163,13 @@ class Observation:
         instruction: What to do.
         seed: Seeds the sampler's noise: the same observation and seed give the same chunk, bit for bit.
         deadline_ns: How long after `sent_ns` an answer is still of use; 0 for no deadline.
+        held_chunk_id: The newest chunk that the client has; 0 for none. A server that sends chunks before the last one
+            is used up needs to know which actions will be executed meanwhile, and how long a chunk takes to arrive.
+        held_received_ns: When that chunk arrived, on the sender's clock.
         robot_state: The arm's state, if the client has one.
         replan: Ask System 2 for a new plan from this observation.
+        fresh: Hold to nothing of earlier chunks: the first frame after a reset, or a client that executes each chunk
+            from its first action on whenever it comes.
         wants_plans: Send a `Plan` notice whenever System 2 has finished one for this client.
         sent_ns: Sender's clock at sending; `encode` fills it in when 0.
     """
@@ -157,9 +179,12 @@ class Observation:
     instruction: str
     seed: int = 0
     deadline_ns: int = 0
+    held_chunk_id: int = 0
+    held_received_ns: int = 0
     robot_state: RobotState | None = None
     replan: bool = False
     wants_plans: bool = False
+    fresh: bool = False
     sent_ns: int = 0
 
     @property
@@ -168,8 +193,7 @@ class Observation:
         return min(view.capture_ns for view in self.views)
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True, gc=False):
     """Notice that System 2 has finished a plan; the plan itself stays in the runtime.
 
     Attributes:
@@ -193,24 +217,29 @@ class Plan:
     sent_ns: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ActionChunk:
+class ActionChunk(msgspec.Struct, frozen=True, gc=False):
     """Actions for the robot, with all that is needed to judge their age.
 
     Attributes:
         chunk_id: Rises by one with each chunk of the server.
         actions: float32 [T, A], un-normalised, in the units of `representation`.
-        period_ns: Time between two actions; action k is meant for frame_capture_ns + k * period_ns.
+        period_ns: Time between two actions.
         representation: What the numbers mean.
         gripper_index: Which of the A dimensions is the gripper, or None.
         observation_sequence: The observation behind the chunk.
         observation_sent_ns: That observation's `sent_ns`, echoed for the clock-offset estimate.
         frame_capture_ns: Capture time of that observation's oldest view, on the client's clock.
+        start_ns: When action 0 is due, on the client's clock; action k is due k * period_ns later. Near the capture
+            time, on the grid of the chunk before.
         plan_id: The plan behind the chunk.
         plan_capture_ns: Capture time of the oldest view behind that plan, on the client's clock.
         seed: The seed that was used.
         received_ns: Server's clock when the observation arrived.
         inference_ns: How long System 1 took.
+        frame_age_ns: Age of the frame at sending, without the time on the wire.
+        plan_age_ns: Age of the plan's frame at sending, without the time on the wire.
+        frozen_steps: How many leading actions were held to those of the chunk before.
+        pace: RUN, or SLOW when the actions are scaled down for their age.
         frames_superseded: Observations of this client so far that a newer one replaced before System 1 saw them.
         sequence: Message counter of the server.
         sent_ns: Server's clock at sending.
@@ -224,23 +253,27 @@ class ActionChunk:
     observation_sequence: int
     observation_sent_ns: int
     frame_capture_ns: int
+    start_ns: int
     plan_id: int
     plan_capture_ns: int
     seed: int
     received_ns: int
     inference_ns: int
+    frame_age_ns: int = 0
+    plan_age_ns: int = 0
+    frozen_steps: int = 0
+    pace: Pace = Pace.RUN
     frames_superseded: int = 0
     sequence: int = 0
     sent_ns: int = 0
 
     @property
-    def plan_age_ns(self) -> int:
+    def plan_lead_ns(self) -> int:
         """How much older the plan's frame is than the chunk's own."""
         return self.frame_capture_ns - self.plan_capture_ns
 
 
-@dataclass(frozen=True, slots=True)
-class WelcomeView:
+class WelcomeView(msgspec.Struct, frozen=True, gc=False):
     """A view that the server wants."""
 
     name: str
@@ -248,8 +281,7 @@ class WelcomeView:
     width: int
 
 
-@dataclass(frozen=True, slots=True)
-class Welcome:
+class Welcome(msgspec.Struct, frozen=True, gc=False):
     """What a server tells a client that said hello.
 
     Attributes:
@@ -261,7 +293,8 @@ class Welcome:
         gripper_index: Which of them is the gripper, or None.
         representation: What they mean.
         period_ns: Time between two actions of a chunk.
-        ready: False while the server is still warming up.
+        staleness: Ages at which a player slows down, holds and stops.
+        health: Whether it can be relied on.
         sequence: Message counter of the server.
         sent_ns: Server's clock at sending.
     """
@@ -274,13 +307,13 @@ class Welcome:
     gripper_index: int | None
     representation: ActionRepresentation
     period_ns: int
-    ready: bool = True
+    staleness: Staleness = NO_BOUNDS
+    health: Health = Health.READY
     sequence: int = 0
     sent_ns: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorReply:
+class ErrorReply(msgspec.Struct, frozen=True, gc=False):
     """Why a message was refused, or why no chunk can be had.
 
     Attributes:
@@ -298,29 +331,26 @@ class ErrorReply:
     sent_ns: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Hello:
+class Hello(msgspec.Struct, frozen=True, gc=False):
     """Ask a server what it serves."""
 
     sequence: int = 0
     sent_ns: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Goodbye:
+class Goodbye(msgspec.Struct, frozen=True, gc=False):
     """Tell a server that this client leaves, so that its place is free."""
 
     sequence: int = 0
     sent_ns: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class StateReport:
+class StateReport(msgspec.Struct, frozen=True, gc=False):
     """A robot state on its own, sent between observations."""
 
     state: RobotState
     sequence: int = 0
-    sent_ns: int = field(default=0)
+    sent_ns: int = 0
 
 
 Message = Hello | Welcome | Observation | ActionChunk | Plan | StateReport | ErrorReply | Goodbye

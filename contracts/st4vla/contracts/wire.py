@@ -7,7 +7,6 @@ that were given, not copies.
 
 from __future__ import annotations
 
-import numpy as np
 from crc32c import crc32c
 
 from st4vla.contracts import wire_table as table
@@ -43,12 +42,18 @@ def encode(message: Message) -> bytearray:
     """
     kind, payload_bytes, fill = ENCODERS[type(message)](message)
     frame = bytearray(table.HEADER.size + payload_bytes)
-    header = np.frombuffer(frame, table.HEADER.dtype, 1)[0]
-    header["magic"], header["version"], header["kind"] = table.MAGIC, table.WIRE_VERSION, kind
-    header["payload_bytes"], header["sequence"] = payload_bytes, message.sequence
-    header["sent_ns"] = message.sent_ns or monotonic_ns()
     fill(frame)
-    header["crc32c"] = checksum(frame)
+    table.HEADER.pack(
+        frame,
+        0,
+        magic=table.MAGIC,
+        version=table.WIRE_VERSION,
+        kind=kind,
+        payload_bytes=payload_bytes,
+        sequence=message.sequence,
+        sent_ns=message.sent_ns or monotonic_ns(),
+    )
+    frame[_CRC_OFFSET : _CRC_OFFSET + 4] = checksum(frame).to_bytes(4, "little")
     return frame
 
 
@@ -68,7 +73,7 @@ def decode(frame: Buffer) -> Message:
     if len(frame) < table.HEADER.size:
         msg = f"message of {len(frame)} bytes; a header alone has {table.HEADER.size}"
         raise TruncatedMessageError(msg)
-    header = np.frombuffer(frame, table.HEADER.dtype, 1)[0]
+    header = table.HEADER.unpack(frame, 0)
     if header["version"] != table.WIRE_VERSION:
         msg = f"wire version {header['version']}; this side speaks {table.WIRE_VERSION}: update the older side"
         raise WireVersionError(msg)

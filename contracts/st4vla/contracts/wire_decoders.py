@@ -22,6 +22,7 @@ from st4vla.contracts.messages import (
     ErrorCode,
     ErrorReply,
     Goodbye,
+    Health,
     Hello,
     ImageEncoding,
     InstructionEncoding,
@@ -35,6 +36,7 @@ from st4vla.contracts.messages import (
     Welcome,
     WelcomeView,
 )
+from st4vla.contracts.staleness import AgeBounds, Pace, Staleness
 from st4vla.contracts.wire_table import Kind
 
 Buffer = bytes | bytearray | memoryview
@@ -50,7 +52,7 @@ class Reader:
     def record(self, record: table.Record) -> Any:
         """Take the next record off the frame."""
         start = self.advance(record.size, record.name)
-        return np.frombuffer(self.frame, record.dtype, 1, start)[0]
+        return record.unpack(self.frame, start)
 
     def advance(self, size: int, what: str) -> int:
         """Pass `size` bytes by and return the first's position; `what` names them in the error."""
@@ -93,9 +95,9 @@ def _decode_state(reader: Reader) -> RobotState:
         raise MalformedMessageError(msg)
     state = RobotState(
         capture_ns=int(row["capture_ns"]),
-        joint_positions_rad=row["joint_positions_rad"][:joints].astype(np.float64),
-        joint_velocities_rad_s=row["joint_velocities_rad_s"][:joints].astype(np.float64),
-        base_T_ee=row["base_T_ee"].reshape(4, 4).astype(np.float64),
+        joint_positions_rad=np.array(row["joint_positions_rad"][:joints], np.float64),
+        joint_velocities_rad_s=np.array(row["joint_velocities_rad_s"][:joints], np.float64),
+        base_T_ee=np.array(row["base_T_ee"], np.float64).reshape(4, 4),
         gripper_width_m=float(row["gripper_width_m"]),
     )
     arrays = (state.joint_positions_rad, state.joint_velocities_rad_s, state.base_T_ee)
@@ -156,9 +158,12 @@ def _decode_observation(reader: Reader, sequence: int, sent_ns: int) -> Observat
         instruction=_text(bytes(memoryview(reader.frame)[start : start + size]), "instruction"),
         seed=int(row["seed"]),
         deadline_ns=int(row["deadline_ns"]),
+        held_chunk_id=int(row["held_chunk_id"]),
+        held_received_ns=int(row["held_received_ns"]),
         robot_state=state,
         replan=bool(flags & table.FLAG_REPLAN),
         wants_plans=bool(flags & table.FLAG_WANTS_PLANS),
+        fresh=bool(flags & table.FLAG_FRESH),
         sent_ns=sent_ns,
     )
 
@@ -185,11 +190,16 @@ def _decode_chunk(reader: Reader, sequence: int, sent_ns: int) -> ActionChunk:
         observation_sequence=int(row["observation_sequence"]),
         observation_sent_ns=int(row["observation_sent_ns"]),
         frame_capture_ns=int(row["frame_capture_ns"]),
+        start_ns=int(row["start_ns"]),
         plan_id=int(row["plan_id"]),
         plan_capture_ns=int(row["plan_capture_ns"]),
         seed=int(row["seed"]),
         received_ns=int(row["received_ns"]),
         inference_ns=int(row["inference_ns"]),
+        frame_age_ns=int(row["frame_age_ns"]),
+        plan_age_ns=int(row["plan_age_ns"]),
+        frozen_steps=int(row["frozen_steps"]),
+        pace=_enum(Pace, row["pace"], "pace"),
         frames_superseded=int(row["frames_superseded"]),
         sequence=sequence,
         sent_ns=sent_ns,
@@ -211,6 +221,16 @@ def _decode_plan(reader: Reader, sequence: int, sent_ns: int) -> Plan:
     )
 
 
+def _staleness(row: Any) -> Staleness:
+    try:
+        frame, plan = (
+            AgeBounds(*(int(row[f"{of}_{bound}_ns"]) for bound in ("slow", "hold", "stop"))) for of in ("frame", "plan")
+        )
+    except ValueError as error:
+        raise MalformedMessageError(str(error)) from None
+    return Staleness(frame, plan)
+
+
 def _decode_welcome(reader: Reader, sequence: int, sent_ns: int) -> Welcome:
     row = reader.record(table.WELCOME)
     view_count, gripper = int(row["view_count"]), int(row["gripper_index"])
@@ -225,14 +245,15 @@ def _decode_welcome(reader: Reader, sequence: int, sent_ns: int) -> Welcome:
     reader.end()
     return Welcome(
         bundle_name=_text(bytes(row["bundle_name"]), "bundle name"),
-        bundle_digest=row["bundle_digest"].tobytes(),
+        bundle_digest=row["bundle_digest"],
         views=tuple(views),
         horizon=int(row["horizon"]),
         action_dim=int(row["action_dim"]),
         gripper_index=None if gripper == table.NO_GRIPPER else gripper,
         representation=_enum(ActionRepresentation, row["representation"], "action representation"),
         period_ns=int(row["period_ns"]),
-        ready=bool(row["ready"]),
+        staleness=_staleness(row),
+        health=_enum(Health, row["health"], "health"),
         sequence=sequence,
         sent_ns=sent_ns,
     )

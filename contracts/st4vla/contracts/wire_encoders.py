@@ -26,18 +26,8 @@ from st4vla.contracts.messages import (
     StateReport,
     Welcome,
 )
+from st4vla.contracts.staleness import Staleness
 from st4vla.contracts.wire_table import Kind
-
-
-def _put(frame: bytearray, record: table.Record, at: int, **values: Any) -> int:
-    row = np.frombuffer(frame, record.dtype, 1, at)[0]
-    for name, value in values.items():
-        try:
-            row[name] = value
-        except (OverflowError, ValueError) as error:
-            msg = f"{record.name}.{name} cannot hold {value!r}: {error}"
-            raise MalformedMessageError(msg) from error
-    return at + record.size
 
 
 def _name_bytes(name: str) -> bytes:
@@ -64,12 +54,12 @@ def _state_values(state: RobotState) -> dict[str, Any]:
             f"got {joints}, {len(state.joint_velocities_rad_s)} and {list(np.shape(state.base_T_ee))}"
         )
         raise MalformedMessageError(msg)
-    padding = np.zeros(MAX_JOINTS - joints)
+    padding = [0.0] * (MAX_JOINTS - joints)
     return {
         "capture_ns": state.capture_ns,
         "joint_count": joints,
-        "joint_positions_rad": np.concatenate([state.joint_positions_rad, padding]),
-        "joint_velocities_rad_s": np.concatenate([state.joint_velocities_rad_s, padding]),
+        "joint_positions_rad": [*state.joint_positions_rad, *padding],
+        "joint_velocities_rad_s": [*state.joint_velocities_rad_s, *padding],
         "base_T_ee": np.reshape(state.base_T_ee, -1),
         "gripper_width_m": state.gripper_width_m,
     }
@@ -95,23 +85,24 @@ def _encode_observation(message: Observation) -> _Encoded:
     def fill(frame: bytearray) -> None:
         flags = (table.FLAG_ROBOT_STATE if state is not None else 0) | (table.FLAG_REPLAN if message.replan else 0)
         flags |= table.FLAG_WANTS_PLANS if message.wants_plans else 0
-        offset = _put(
+        flags |= table.FLAG_FRESH if message.fresh else 0
+        offset = table.OBSERVATION.pack(
             frame,
-            table.OBSERVATION,
             table.HEADER.size,
             seed=message.seed,
             deadline_ns=message.deadline_ns,
+            held_chunk_id=message.held_chunk_id,
+            held_received_ns=message.held_received_ns,
             instruction_bytes=len(instruction),
             flags=flags,
             instruction_encoding=InstructionEncoding.UTF8,
             view_count=len(message.views),
         )
         if state is not None:
-            offset = _put(frame, table.ROBOT_STATE, offset, **_state_values(state))
+            offset = table.ROBOT_STATE.pack(frame, offset, **_state_values(state))
         for view, start in zip(message.views, starts, strict=True):
-            offset = _put(
+            offset = table.VIEW.pack(
                 frame,
-                table.VIEW,
                 offset,
                 capture_ns=view.capture_ns,
                 offset=start,
@@ -121,7 +112,7 @@ def _encode_observation(message: Observation) -> _Encoded:
                 encoding=view.encoding,
                 name=_name_bytes(view.name),
             )
-            frame[start : start + view.data.nbytes] = view.data.tobytes()
+            frame[start : start + view.data.nbytes] = view.data.data
         frame[offset : offset + len(instruction)] = instruction
 
     return Kind.OBSERVATION, end - table.HEADER.size, fill
@@ -134,25 +125,29 @@ def _encode_chunk(message: ActionChunk) -> _Encoded:
     horizon, action_dim = message.actions.shape
 
     def fill(frame: bytearray) -> None:
-        offset = _put(
+        offset = table.ACTION_CHUNK.pack(
             frame,
-            table.ACTION_CHUNK,
             table.HEADER.size,
             chunk_id=message.chunk_id,
             observation_sequence=message.observation_sequence,
             observation_sent_ns=message.observation_sent_ns,
             frame_capture_ns=message.frame_capture_ns,
+            start_ns=message.start_ns,
             plan_id=message.plan_id,
             plan_capture_ns=message.plan_capture_ns,
             seed=message.seed,
             received_ns=message.received_ns,
             inference_ns=message.inference_ns,
+            frame_age_ns=message.frame_age_ns,
+            plan_age_ns=message.plan_age_ns,
             period_ns=message.period_ns,
             frames_superseded=message.frames_superseded,
             horizon=horizon,
             action_dim=action_dim,
             gripper_index=table.NO_GRIPPER if message.gripper_index is None else message.gripper_index,
             representation=message.representation,
+            frozen_steps=message.frozen_steps,
+            pace=message.pace,
         )
         frame[offset:] = message.actions.astype("<f4", copy=False).tobytes()
 
@@ -161,9 +156,8 @@ def _encode_chunk(message: ActionChunk) -> _Encoded:
 
 def _encode_plan(message: Plan) -> _Encoded:
     def fill(frame: bytearray) -> None:
-        _put(
+        table.PLAN.pack(
             frame,
-            table.PLAN,
             table.HEADER.size,
             plan_id=message.plan_id,
             observation_sequence=message.observation_sequence,
@@ -176,25 +170,33 @@ def _encode_plan(message: Plan) -> _Encoded:
     return Kind.PLAN, table.PLAN.size, fill
 
 
+def _bounds(staleness: Staleness) -> dict[str, int]:
+    return {
+        f"{of}_{bound}": getattr(bounds, bound)
+        for of, bounds in (("frame", staleness.frame), ("plan", staleness.plan))
+        for bound in ("slow_ns", "hold_ns", "stop_ns")
+    }
+
+
 def _encode_welcome(message: Welcome) -> _Encoded:
     def fill(frame: bytearray) -> None:
-        offset = _put(
+        offset = table.WELCOME.pack(
             frame,
-            table.WELCOME,
             table.HEADER.size,
             period_ns=message.period_ns,
+            **_bounds(message.staleness),
             horizon=message.horizon,
             action_dim=message.action_dim,
             gripper_index=table.NO_GRIPPER if message.gripper_index is None else message.gripper_index,
             representation=message.representation,
             view_count=len(message.views),
-            ready=message.ready,
-            bundle_digest=np.frombuffer(message.bundle_digest, np.uint8),
+            health=message.health,
+            bundle_digest=message.bundle_digest,
             bundle_name=message.bundle_name.encode(),
         )
         for view in message.views:
             name = _name_bytes(view.name)
-            offset = _put(frame, table.WELCOME_VIEW, offset, height=view.height, width=view.width, name=name)
+            offset = table.WELCOME_VIEW.pack(frame, offset, height=view.height, width=view.width, name=name)
 
     return Kind.WELCOME, table.WELCOME.size + table.WELCOME_VIEW.size * len(message.views), fill
 
@@ -204,9 +206,8 @@ def _encode_error(message: ErrorReply) -> _Encoded:
 
     def fill(frame: bytearray) -> None:
         sequence, code = message.observation_sequence, message.code
-        offset = _put(
+        offset = table.ERROR.pack(
             frame,
-            table.ERROR,
             table.HEADER.size,
             observation_sequence=sequence,
             message_bytes=len(text),
@@ -219,7 +220,7 @@ def _encode_error(message: ErrorReply) -> _Encoded:
 
 def _encode_state(message: StateReport) -> _Encoded:
     def fill(frame: bytearray) -> None:
-        _put(frame, table.ROBOT_STATE, table.HEADER.size, **_state_values(message.state))
+        table.ROBOT_STATE.pack(frame, table.HEADER.size, **_state_values(message.state))
 
     return Kind.ROBOT_STATE, table.ROBOT_STATE.size, fill
 

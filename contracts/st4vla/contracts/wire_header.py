@@ -11,7 +11,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from st4vla.contracts import messages
+from st4vla.contracts import messages, staleness
 from st4vla.contracts import wire_table as table
 
 _WIDTH = 120
@@ -57,10 +57,12 @@ _POSTAMBLE = """\
 _ENUMS: tuple[tuple[str, str, type[enum.IntEnum]], ...] = (
     ("kind", "header.kind", table.Kind),
     ("error", "error.code", messages.ErrorCode),
+    ("health", "welcome.health", messages.Health),
     ("image", "view.encoding", messages.ImageEncoding),
     ("instruction", "observation.instruction_encoding", messages.InstructionEncoding),
     ("action", "action_chunk.representation and welcome.representation", messages.ActionRepresentation),
     ("plan_reason", "plan.reason", messages.PlanReason),
+    ("pace", "action_chunk.pace, and of a player", staleness.Pace),
 )
 
 _CONSTANTS: tuple[tuple[str, str, str], ...] = (
@@ -75,6 +77,7 @@ _CONSTANTS: tuple[tuple[str, str, str], ...] = (
     ("FLAG_ROBOT_STATE", f"UINT32_C({table.FLAG_ROBOT_STATE})", "observation.flags: a robot_state follows"),
     ("FLAG_REPLAN", f"UINT32_C({table.FLAG_REPLAN})", "observation.flags: ask System 2 for a new plan"),
     ("FLAG_WANTS_PLANS", f"UINT32_C({table.FLAG_WANTS_PLANS})", "observation.flags: send a plan notice for each plan"),
+    ("FLAG_FRESH", f"UINT32_C({table.FLAG_FRESH})", "observation.flags: hold to nothing of earlier chunks"),
     ("NO_GRIPPER", f"({table.NO_GRIPPER})", "gripper_index where there is none"),
 )
 

@@ -1,4 +1,4 @@
-"""The wire format as one table, from which the numpy layouts and the C header are both made.
+"""The wire format as one table, from which Python's packing and the C header are both made.
 
 A message is one ZeroMQ frame: a header, then a record of fixed layout, then whatever that record counts (views,
 actions, text). Little-endian throughout. Every field sits at a multiple of its own size, so that a C struct has this
@@ -8,20 +8,23 @@ layout without packing; `Record` refuses a table where one does not.
 from __future__ import annotations
 
 import enum
+import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
-import numpy as np
-
+from st4vla.contracts.errors import MalformedMessageError
 from st4vla.contracts.messages import MAX_BUNDLE_NAME_BYTES, MAX_JOINTS, MAX_VIEW_NAME_BYTES
 
 MAGIC = int.from_bytes(b"ST4V", "little")
-WIRE_VERSION = 1
+WIRE_VERSION = 2
 VIEW_ALIGNMENT = 64
 
 FLAG_ROBOT_STATE = 1
 FLAG_REPLAN = 2
 FLAG_WANTS_PLANS = 4
+FLAG_FRESH = 8
 
 NO_GRIPPER = -1
 
@@ -39,16 +42,16 @@ class Kind(enum.IntEnum):
     GOODBYE = 8
 
 
-#: Type in the table -> (numpy type, C type, bytes).
+#: Type in the table -> (letter of the module struct, C type, bytes). Many u8 or char are one string of bytes.
 SCALARS: dict[str, tuple[str, str, int]] = {
-    "u8": ("u1", "uint8_t", 1),
-    "char": ("S", "char", 1),
-    "u16": ("<u2", "uint16_t", 2),
-    "i16": ("<i2", "int16_t", 2),
-    "u32": ("<u4", "uint32_t", 4),
-    "u64": ("<u8", "uint64_t", 8),
-    "i64": ("<i8", "int64_t", 8),
-    "f64": ("<f8", "double", 8),
+    "u8": ("s", "uint8_t", 1),
+    "char": ("s", "char", 1),
+    "u16": ("H", "uint16_t", 2),
+    "i16": ("h", "int16_t", 2),
+    "u32": ("I", "uint32_t", 4),
+    "u64": ("Q", "uint64_t", 8),
+    "i64": ("q", "int64_t", 8),
+    "f64": ("d", "double", 8),
 }
 
 
@@ -65,6 +68,11 @@ class Field:
     def size(self) -> int:
         """Bytes that the field takes."""
         return SCALARS[self.scalar][2] * self.count
+
+    @property
+    def is_sequence(self) -> bool:
+        """Whether it is several numbers, and not one or a string of bytes."""
+        return self.count > 1 and SCALARS[self.scalar][0] != "s"
 
 
 @dataclass(frozen=True)
@@ -96,24 +104,80 @@ class Record:
             offset += field.size
         return found
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Bytes that the record takes."""
         return sum(field.size for field in self.fields)
 
-    @cached_property
-    def dtype(self) -> np.dtype[np.void]:
-        """The record as a numpy structured type."""
-        columns: list[tuple[str, str] | tuple[str, str, tuple[int]]] = []
-        for field in self.fields:
-            code = SCALARS[field.scalar][0]
-            if field.scalar == "char":
-                columns.append((field.name, f"S{field.count}"))
-            elif field.count == 1:
-                columns.append((field.name, code))
+    def pack(self, frame: bytearray, at: int, **values: Any) -> int:
+        """Write values by name into a frame, zeros for those that are not given; return the byte after them.
+
+        Numbers of which there are many are sequences of as many.
+
+        Raises:
+            MalformedMessageError: A field cannot hold its value.
+        """
+        flat: list[Any] = []
+        for field, absent in self._absent:
+            value = values.get(field.name, absent)
+            if field.is_sequence:
+                flat.extend(value)
             else:
-                columns.append((field.name, code, (field.count,)))
-        return np.dtype(columns)
+                flat.append(value)
+        try:
+            self._struct.pack_into(frame, at, *flat)
+        except struct.error:
+            self._blame(values)
+            raise
+        return at + self.size
+
+    def unpack(self, frame: bytes | bytearray | memoryview, at: int) -> dict[str, Any]:
+        """Return the values that lie in a frame, by name; text without the zeros that pad it."""
+        found = self._struct.unpack_from(frame, at)
+        if not self._is_plain:
+            return self._gathered(found)
+        return dict(zip(self._names, found, strict=True))
+
+    @cached_property
+    def _struct(self) -> struct.Struct:
+        letters = (f"{field.count}{SCALARS[field.scalar][0]}" for field in self.fields)
+        return struct.Struct("<" + "".join(letters))
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(field.name for field in self.fields)
+
+    @cached_property
+    def _is_plain(self) -> bool:
+        return not any(field.is_sequence or field.scalar == "char" for field in self.fields)
+
+    @cached_property
+    def _absent(self) -> tuple[tuple[Field, Any], ...]:
+        """Each field with what stands for it when it is not given."""
+        return tuple(
+            (field, [0] * field.count if field.is_sequence else b"" if SCALARS[field.scalar][0] == "s" else 0)
+            for field in self.fields
+        )
+
+    def _gathered(self, found: tuple[Any, ...]) -> dict[str, Any]:
+        values, start = {}, 0
+        for field in self.fields:
+            count = field.count if field.is_sequence else 1
+            value: Any = found[start : start + count] if field.is_sequence else found[start]
+            values[field.name] = value.rstrip(b"\0") if field.scalar == "char" else value
+            start += count
+        return values
+
+    def _blame(self, values: Mapping[str, Any]) -> None:
+        """Say which value could not be written."""
+        for field in self.fields:
+            code = f"<{field.count}{SCALARS[field.scalar][0]}"
+            value = values.get(field.name, 0)
+            try:
+                struct.pack(code, *value) if field.is_sequence else struct.pack(code, value)
+            except (struct.error, TypeError) as error:
+                msg = f"{self.name}.{field.name} cannot hold {value!r}: {error}"
+                raise MalformedMessageError(msg) from error
 
 
 HEADER = Record(
@@ -137,8 +201,10 @@ OBSERVATION = Record(
     (
         Field("seed", "u64", "seeds the sampler's noise"),
         Field("deadline_ns", "i64", "how long after sent_ns an answer is of use; 0: no deadline"),
+        Field("held_chunk_id", "u64", "the newest chunk that the sender has; 0: none"),
+        Field("held_received_ns", "i64", "sender's monotonic clock when that chunk arrived"),
         Field("instruction_bytes", "u32", "length of the instruction"),
-        Field("flags", "u32", "robot state, replan, wants plans"),
+        Field("flags", "u32", "robot state, replan, wants plans, fresh"),
         Field("instruction_encoding", "u16", "1: UTF-8"),
         Field("view_count", "u16", "1 to 8"),
         Field("reserved", "u32", "0"),
@@ -182,17 +248,23 @@ ACTION_CHUNK = Record(
         Field("observation_sequence", "u64", "the observation behind the chunk"),
         Field("observation_sent_ns", "i64", "its sent_ns, echoed"),
         Field("frame_capture_ns", "i64", "capture time of its oldest view, client's clock"),
+        Field("start_ns", "i64", "when action 0 is due, client's clock; action k is due k * period_ns later"),
         Field("plan_id", "u64", "the plan behind the chunk"),
         Field("plan_capture_ns", "i64", "capture time of that plan's oldest view, client's clock"),
         Field("seed", "u64", "the seed that was used"),
         Field("received_ns", "i64", "server's clock when the observation arrived"),
         Field("inference_ns", "i64", "how long System 1 took"),
+        Field("frame_age_ns", "i64", "age of the frame at sending, without the time on the wire"),
+        Field("plan_age_ns", "i64", "age of the plan's frame at sending, without the time on the wire"),
         Field("period_ns", "i64", "time between two actions"),
         Field("frames_superseded", "u64", "frames of this client that a newer one replaced unseen"),
         Field("horizon", "u16", "T, actions"),
         Field("action_dim", "u16", "A, numbers in an action"),
         Field("gripper_index", "i16", "the gripper's dimension; -1: none"),
         Field("representation", "u16", "1: end-effector delta; 2: joint delta; 3: joint position"),
+        Field("frozen_steps", "u16", "leading actions that were held to those of the chunk before"),
+        Field("pace", "u16", "1: run; 2: slow, the actions are scaled already"),
+        Field("reserved", "u32", "0"),
     ),
 )
 
@@ -215,12 +287,18 @@ WELCOME = Record(
     "What a server wants and gives; then view_count welcome_views.",
     (
         Field("period_ns", "i64", "time between two actions of a chunk"),
+        Field("frame_slow_ns", "i64", "age of a frame from which a player slows down; 0: none"),
+        Field("frame_hold_ns", "i64", "from which it holds"),
+        Field("frame_stop_ns", "i64", "from which it stops"),
+        Field("plan_slow_ns", "i64", "the same for the age of a plan's frame"),
+        Field("plan_hold_ns", "i64", "from which it holds"),
+        Field("plan_stop_ns", "i64", "from which it stops"),
         Field("horizon", "u16", "T, actions in a chunk"),
         Field("action_dim", "u16", "A, numbers in an action"),
         Field("gripper_index", "i16", "the gripper's dimension; -1: none"),
         Field("representation", "u16", "1: end-effector delta; 2: joint delta; 3: joint position"),
         Field("view_count", "u16", "1 to 8"),
-        Field("ready", "u16", "0: still warming up"),
+        Field("health", "u16", "1: starting; 2: ready; 3: degraded"),
         Field("reserved", "u32", "0"),
         Field("bundle_digest", "u8", "SHA-256 of the bundle's manifest", 32),
         Field("bundle_name", "char", "UTF-8, padded with zeros", MAX_BUNDLE_NAME_BYTES),

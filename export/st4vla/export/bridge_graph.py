@@ -1,4 +1,8 @@
-"""System 1's first graph: the newest views and a plan to condition tokens, as the sampler's steps take them."""
+"""System 1's first graph: the newest views and a plan to condition tokens, as the sampler's steps take them.
+
+Beside them it gives its visual tokens averaged over a few cells a view, by which the runtime sees that a scene has
+changed since it was planned. They exist anyway; averaging them costs nothing.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +14,20 @@ from st4vla.export.planner_graph import key_value_projections
 from st4vla.training.model.diffusion_transformer import FeedForward, SelfAttention
 from st4vla.training.model.dinov2 import Block
 from st4vla.training.policy import IMAGENET_MEAN, IMAGENET_STD, St4vlaPolicy
+
+#: Most cells along a side of a view: an object on a table enters and leaves some of them.
+CELLS_A_SIDE = 4
+
+
+def average_cells(visual: Tensor) -> Tensor:
+    """Return the averages [1, V * cells, C] of visual tokens [V, P, C] over square cells of each view.
+
+    A side has as many cells as divide its tokens, up to `CELLS_A_SIDE`.
+    """
+    rows = round(visual.shape[1] ** 0.5)
+    count = max(each for each in range(1, CELLS_A_SIDE + 1) if rows % each == 0)
+    squares = visual.unflatten(1, (count, rows // count, count, rows // count))
+    return squares.mean(dim=(2, 4)).flatten(0, 2)[None]
 
 
 class EncoderBlock(nn.Module):  # type: ignore[misc]
@@ -32,7 +50,7 @@ class EncoderBlock(nn.Module):  # type: ignore[misc]
 
 
 class BridgeGraph(nn.Module):  # type: ignore[misc]
-    """Map views uint8 [V, H, W, 3], plan_keys and plan_values [N, L, D] to condition [1, Q, D].
+    """Map views uint8 [V, H, W, 3], plan_keys and plan_values [N, L, D] to condition [1, Q, D] and cells [1, C, E].
 
     The condition is embedded already, as every step of the sampler would do to it.
     """
@@ -61,9 +79,10 @@ class BridgeGraph(nn.Module):  # type: ignore[misc]
         # Views have one size: the interpolated embedding is a constant.
         self.register_buffer("positions", self.encoder.position_embedding(rows, rows).detach().clone())
 
-    def forward(self, views: Tensor, plan_keys: Tensor, plan_values: Tensor) -> Tensor:
-        """Return embedded condition tokens [1, Q, D]."""
-        visual = self._encode(views).flatten(0, 1)[None]
+    def forward(self, views: Tensor, plan_keys: Tensor, plan_values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return embedded condition tokens [1, Q, D], and visual tokens averaged over cells [1, C, E]."""
+        tokens = self._encode(views)
+        visual = tokens.flatten(0, 1)[None]
         queries = self.query_tokens
         for index, layer in enumerate(self.layers):
             keys = torch.cat([plan_keys[index][None], self.keys[index](visual)], dim=1)
@@ -74,7 +93,7 @@ class BridgeGraph(nn.Module):  # type: ignore[misc]
             attended = functional.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
             queries = queries + attention.out_proj(attended)
             queries = queries + layer.mlp(layer.norm2(queries))
-        return self.embed(queries)
+        return self.embed(queries), average_cells(tokens)
 
     def _encode(self, views: Tensor) -> Tensor:
         encoder = self.encoder

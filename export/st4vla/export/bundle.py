@@ -20,11 +20,13 @@ from st4vla.contracts.folders import replaced_folder
 from st4vla.contracts.manifests import BUNDLE_FORMAT, BUNDLE_MANIFEST, BundleManifest, GraphSpec, Quantization
 from st4vla.contracts.messages import MAX_BUNDLE_NAME_BYTES
 from st4vla.contracts.tensor_spec import SizeRange, TensorSpec
+from st4vla.export.bridge_graph import average_cells
 from st4vla.export.onnx_export import MIN_TAIL, export_graphs
 from st4vla.export.planner_graph import PlannerGraph
 from st4vla.training.checkpoint import Checkpoint, load_checkpoint
 from st4vla.training.model.diffusion import ddim_step
-from st4vla.training.policy import St4vlaPolicy
+from st4vla.training.model.planner import normalize_views
+from st4vla.training.policy import IMAGENET_MEAN, IMAGENET_STD, St4vlaPolicy
 
 GOLDEN_INSTRUCTION = "pick up the red cube"
 GOLDEN_SEED = 20260
@@ -178,6 +180,7 @@ def golden_numbers(checkpoint: Checkpoint, head_ids: list[int], shown: Shown) ->
         condition = policy.condition(policy.plan(pixels[None], ids), pixels[None])
         tensors = [torch.from_numpy(array) for array in (noise, prefix, weights)]
         actions = policy.act(pixels[None], ids, *tensors).numpy()
+        cells = average_cells(policy.dino_encoder.body(normalize_views(pixels, IMAGENET_MEAN, IMAGENET_STD))).numpy()
         embedded = policy.action_model.net.z_embedder.linear(condition).numpy()
         step = ddim_steps(source.sampler.num_steps)[source.sampler.num_steps // 2]
         next_chunk = _step(policy, condition, step, *tensors).numpy()
@@ -198,7 +201,7 @@ def golden_numbers(checkpoint: Checkpoint, head_ids: list[int], shown: Shown) ->
     }
     outputs = {
         "planner": {"plan_keys": plan_keys, "plan_values": plan_values},
-        "bridge": {"condition": embedded},
+        "bridge": {"condition": embedded, "cells": cells},
         "sampler": {"next_chunk": next_chunk},
         "policy": {"actions": actions},
     }

@@ -93,7 +93,7 @@ def graph_models(policy: St4vlaPolicy, head_ids: Sequence[int], view_count: int)
     )
     plan_length = torch.export.Dim("L", min=2, max=32_768)
     dynamic = {"views": None, "plan_keys": {1: plan_length}, "plan_values": {1: plan_length}}
-    yield "bridge", to_onnx(BridgeGraph(policy), plan_inputs, ["condition"], dynamic)
+    yield "bridge", to_onnx(BridgeGraph(policy), plan_inputs, ["condition", "cells"], dynamic)
     yield "sampler", to_onnx(SamplerGraph(policy), step_inputs, ["next_chunk"])
 
 

@@ -16,11 +16,12 @@ from typing_extensions import Self
 from st4vla.contracts.action import ActionNormalizer
 from st4vla.contracts.errors import PromptError
 from st4vla.contracts.manifests import Bundle, CpuSettings, EnginesManifest, degradation
+from st4vla.runtime.chunking import FREE, Splice
 from st4vla.runtime.engines.backend import Backend
 from st4vla.runtime.engines.engine import Engine
 from st4vla.runtime.golden import load_golden
 from st4vla.runtime.noise import seeded_noise
-from st4vla.runtime.policy import PlanTensors, PolicyInfo, Views
+from st4vla.runtime.policy import Acted, PlanTensors, PolicyInfo, Views
 from st4vla.runtime.sampler import Sampler
 
 LOG = logging.getLogger(__name__)
@@ -90,21 +91,20 @@ class BundlePolicy:
         tensors = self._engines["planner"].run({"views": views, "token_ids": np.array([ids], np.int64)})
         return PlanTensors(tensors, len(ids))
 
-    def act(self, views: Views, plan: PlanTensors, seed: int) -> npt.NDArray[np.float32]:
-        """Run System 1 on uint8 views [V, H, W, 3]; return normalised actions [T, A].
+    def act(self, views: Views, plan: PlanTensors, seed: int, splice: Splice = FREE) -> Acted:
+        """Run System 1 on uint8 views [V, H, W, 3], holding to what a splice says.
 
         Raises:
             EngineError: An engine failed.
         """
-        condition = self._engines["bridge"].run({"views": views, **plan.tensors})["condition"]
+        bridged = self._engines["bridge"].run({"views": views, **plan.tensors})
         feeds = {
-            "condition": condition,
+            "condition": bridged["condition"],
             "noise": seeded_noise(seed, self.info.action.horizon, self.info.action.dim),
-            "prefix": self._no_prefix,
-            "prefix_weights": self._no_weights,
+            "prefix": self._no_prefix if splice.prefix is None else splice.prefix[None],
+            "prefix_weights": self._no_weights if splice.weights is None else splice.weights[None],
         }
-        actions: npt.NDArray[np.float32] = self._sampler.sample(feeds)[0]
-        return actions
+        return Acted(self._sampler.sample(feeds)[0], bridged["cells"][0] if "cells" in bridged else None)
 
     def unnormalize(self, actions: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return actions [T, A] in the robot's units."""

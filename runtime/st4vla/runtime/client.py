@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from types import TracebackType
 
 import zmq
+from msgspec.structs import replace
 from typing_extensions import Self
 
 from st4vla.contracts.clock import ClockOffset, ClockOffsetEstimator, monotonic_ns
@@ -18,6 +19,10 @@ from st4vla.contracts.messages import ActionChunk, Goodbye, Hello, Message, Obse
 from st4vla.contracts.wire import decode, encode
 from st4vla.runtime.curve import ClientKeys
 from st4vla.runtime.handshakes import Greeting
+
+#: A server whose machine or cable is gone is noticed after this time, and then called again and again.
+HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS = 250, 1000
+CONNECT_TIMEOUT_MS, RECONNECT_MS, RECONNECT_MAX_MS = 500, 50, 200
 
 
 class Client:
@@ -34,13 +39,25 @@ class Client:
     def __init__(self, endpoint: str, keys: ClientKeys | None = None) -> None:
         self.endpoint = endpoint
         self._clock = ClockOffsetEstimator()
+        self._held_chunk_id = self._held_received_ns = 0
         self._sequence = itertools.count(1)
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
-        self._socket.setsockopt(zmq.LINGER, 100)
-        # One message waits at most: while a server is away, frames are dropped here instead of growing stale.
-        self._socket.setsockopt(zmq.SNDHWM, 1)
-        self._socket.setsockopt(zmq.RCVHWM, 16)
+        for option, value in (
+            (zmq.LINGER, 100),
+            # One message waits at most: while a server is away, frames are dropped here instead of growing stale.
+            (zmq.SNDHWM, 1),
+            (zmq.RCVHWM, 1),
+            (zmq.SNDBUF, 512 * 1024),
+            (zmq.HEARTBEAT_IVL, HEARTBEAT_MS),
+            (zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS),
+            (zmq.CONNECT_TIMEOUT, CONNECT_TIMEOUT_MS),
+            (zmq.RECONNECT_IVL, RECONNECT_MS),
+            (zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS),
+            # Nobody else has this name, and a server knows by it the client that comes back.
+            (zmq.ROUTING_ID, b"c" + os.urandom(16)),
+        ):
+            self._socket.setsockopt(option, value)
         if keys is not None:
             keys.secure(self._socket)
         self._greeting = Greeting(self._socket, keys)
@@ -74,9 +91,13 @@ class Client:
             self._socket.send(encode(Hello(next(self._sequence))), zmq.NOBLOCK)
 
     def send(self, observation: Observation) -> bool:
-        """Send an observation with a sequence of this client's; False when the socket is full and it was dropped."""
+        """Send an observation with a sequence of this client's; False when the socket is full and it was dropped.
+
+        What the client holds is filled in.
+        """
+        held = replace(observation, held_chunk_id=self._held_chunk_id, held_received_ns=self._held_received_ns)
         try:
-            self._socket.send(encode(observation), zmq.NOBLOCK)
+            self._socket.send(encode(held), zmq.NOBLOCK)
         except zmq.Again:
             return False
         return True
@@ -101,11 +122,13 @@ class Client:
                 return
             message = decode(frame)
             if isinstance(message, ActionChunk):
+                received_ns = monotonic_ns()
+                self._held_chunk_id, self._held_received_ns = message.chunk_id, received_ns
                 self._clock.add(
                     sent_ns=message.observation_sent_ns,
                     peer_received_ns=message.received_ns,
                     peer_replied_ns=message.sent_ns,
-                    received_ns=monotonic_ns(),
+                    received_ns=received_ns,
                 )
             yield message
 
@@ -116,6 +139,8 @@ class Client:
 
     def close(self) -> None:
         """Tell the server that this client leaves, and close the socket."""
+        if self._socket.closed:
+            return
         with suppress(zmq.Again):
             self._socket.send(encode(replace(Goodbye(), sequence=next(self._sequence))), zmq.NOBLOCK)
         self._greeting.close()

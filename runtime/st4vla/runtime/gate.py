@@ -31,7 +31,7 @@ REFRESH_NS = 250 * NS_PER_MS
 POLL_MS = 100
 #: How long stopping waits for a thread that a disk holds up.
 STOP_S = 2.0
-#: Clients that are remembered; the one that was quiet for longest is forgotten first, and gets no answers.
+#: Clients that are remembered; the one that was quiet for longest is forgotten first, and gets no answers then.
 MAX_PEERS = 1024
 #: Refused keys that are remembered, so that a client that tries again and again is named once.
 MAX_REFUSED = 100
@@ -62,7 +62,7 @@ class Gate:
         return []
 
     def close(self) -> None:
-        """Stop, in the thread of the socket and before it closes; nobody is let in afterwards."""
+        """Stop, before the socket closes; nobody is let in afterwards."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class _Peer:
 
 
 class CurveGate(Gate):
-    """A gate for clients on a list. `lets_in`, `may_answer`, `evicted` and `close` are the socket's thread's.
+    """A gate for clients on a list. `lets_in`, `may_answer`, `evicted` and `close` belong to who holds the socket.
 
     Args:
         keys: The server's keys, and whom it lets in.
@@ -87,6 +87,7 @@ class CurveGate(Gate):
         self._clients = keys.clients
         self._count = count
         self._peers: OrderedDict[bytes, _Peer] = OrderedDict()
+        self._left: list[bytes] = []
         self._served: Mapping[str, str] = self._clients.allowed
         self._refused: set[str] = set()
         self._blind = False
@@ -105,7 +106,10 @@ class CurveGate(Gate):
         self._thread.start()
 
     def lets_in(self, address: zmq.Frame) -> bool:
-        """Say whether the sender's key is allowed now; cut its connection when it is not."""
+        """Say whether the sender's key is allowed now; cut its connection when it is not.
+
+        The first message by an address that was another key's is dropped as well; `evicted` names the address.
+        """
         user = _user(address)
         if user not in self._clients.allowed:
             self._count("messages_refused")
@@ -113,12 +117,15 @@ class CurveGate(Gate):
                 connection.cut()
             return False
         identity = address.bytes
-        known = self._peers.get(identity)
-        if known is None or known.user != user:
-            self._peers[identity] = _Peer(user, connection_of(address))
-            if len(self._peers) > MAX_PEERS:
-                self._peers.popitem(last=False)
-        self._peers.move_to_end(identity)
+        known = self._peers.pop(identity, None)
+        if known is not None and known.user != user:
+            # A client may call itself by another's address. It does not come into what that one left behind.
+            self._left.append(identity)
+            self._count("messages_refused")
+            return False
+        self._peers[identity] = _Peer(user, connection_of(address))
+        if len(self._peers) > MAX_PEERS:
+            self._peers.popitem(last=False)
         return True
 
     def may_answer(self, identity: bytes) -> bool:
@@ -128,15 +135,15 @@ class CurveGate(Gate):
 
     def evicted(self) -> list[bytes]:
         """Cut the connections of keys that were taken off the list, and return whose they were."""
+        gone, self._left = self._left, []
         allowed = self._clients.allowed
-        if allowed is self._served:
-            return []
-        self._served = allowed
-        gone = [identity for identity, peer in self._peers.items() if peer.user not in allowed]
-        for identity in gone:
-            self._count("clients_revoked")
-            if (connection := self._peers.pop(identity).connection) is not None:
-                connection.cut()
+        if allowed is not self._served:
+            self._served = allowed
+            for identity in [identity for identity, peer in self._peers.items() if peer.user not in allowed]:
+                gone.append(identity)
+                self._count("clients_revoked")
+                if (connection := self._peers.pop(identity).connection) is not None:
+                    connection.cut()
         return gone
 
     def close(self) -> None:

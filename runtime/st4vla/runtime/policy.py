@@ -13,6 +13,7 @@ import numpy.typing as npt
 from st4vla.contracts.action import ActionSpec, NormalizationMode
 from st4vla.contracts.manifests import ViewSpec
 from st4vla.contracts.messages import ActionRepresentation
+from st4vla.runtime.chunking import FREE, Splice
 from st4vla.runtime.engines.engine import Array
 from st4vla.runtime.noise import seeded_noise
 
@@ -37,6 +38,14 @@ class PlanTensors:
     token_count: int
 
 
+@dataclass(frozen=True)
+class Acted:
+    """What System 1 made: normalised actions [T, A], and its visual tokens, averaged over cells [C, D], or None."""
+
+    actions: npt.NDArray[np.float32]
+    cells: npt.NDArray[np.float32] | None = None
+
+
 class Policy(Protocol):
     """Both systems of one policy. `plan` and `act` are called from two threads at once."""
 
@@ -51,8 +60,8 @@ class Policy(Protocol):
         """
         ...
 
-    def act(self, views: Views, plan: PlanTensors, seed: int) -> npt.NDArray[np.float32]:
-        """Run System 1 on uint8 views [V, H, W, 3]; return normalised actions [T, A].
+    def act(self, views: Views, plan: PlanTensors, seed: int, splice: Splice = FREE) -> Acted:
+        """Run System 1 on uint8 views [V, H, W, 3], holding to what a splice says.
 
         Raises:
             EngineError: An engine failed.
@@ -92,14 +101,19 @@ class NullPolicy:
     def plan(self, views: Views, instruction: str) -> PlanTensors:
         """Wait, and count the instruction's words as tokens."""
         del views
-        time.sleep(self.plan_s)
+        if self.plan_s:
+            time.sleep(self.plan_s)
         return PlanTensors({}, len(instruction.split()))
 
-    def act(self, views: Views, plan: PlanTensors, seed: int) -> npt.NDArray[np.float32]:
-        """Wait, and return the seed's noise, which makes chunks of different seeds differ."""
+    def act(self, views: Views, plan: PlanTensors, seed: int, splice: Splice = FREE) -> Acted:
+        """Wait, and return the seed's noise drawn to the splice's prefix, so that chunks of different seeds differ."""
         del views, plan
-        time.sleep(self.act_s)
-        return seeded_noise(seed, self.horizon, self.info.action.dim).reshape(self.horizon, -1)
+        if self.act_s:
+            time.sleep(self.act_s)
+        actions = seeded_noise(seed, self.horizon, self.info.action.dim).reshape(self.horizon, -1)
+        if splice.prefix is not None and splice.weights is not None:
+            actions = actions + splice.weights[:, None] * (splice.prefix - actions)
+        return Acted(actions)
 
     def unnormalize(self, actions: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return the actions as they are."""

@@ -8,24 +8,26 @@ from st4vla.benchmarks.tabletop.episode import run_episode
 from st4vla.benchmarks.tabletop.summary import summarise
 from st4vla.benchmarks.tabletop.world import Tabletop
 from st4vla.contracts.errors import ObservationError
+from st4vla.runtime.chunking import FREE, Splice
 from st4vla.runtime.client import Client
-from st4vla.runtime.policy import NullPolicy, PlanTensors, Views
+from st4vla.runtime.core import Core
+from st4vla.runtime.policy import Acted, NullPolicy, PlanTensors, Views
 from st4vla.runtime.server import Server
 
 
 class Forward(NullPolicy):
     """Drives the hand 4 mm a period along x."""
 
-    def act(self, views: Views, plan: PlanTensors, seed: int) -> np.ndarray:
-        super().act(views, plan, seed)
+    def act(self, views: Views, plan: PlanTensors, seed: int, splice: Splice = FREE) -> Acted:
+        super().act(views, plan, seed, splice)
         actions = np.zeros((self.horizon, 7), np.float32)
         actions[:, 0], actions[:, 6] = 0.004, 1.0
-        return actions
+        return Acted(actions)
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    running = Server(Forward(), "tcp://127.0.0.1:*")
+    running = Server(Core(Forward()), "tcp://127.0.0.1:*")
     running.start()
     yield running
     running.stop()

@@ -9,8 +9,10 @@ from st4vla.contracts.action import ActionNormalizer, ActionSpec, NormalizationM
 from st4vla.contracts.errors import DatasetError
 from st4vla.contracts.manifests import ViewSpec
 from st4vla.contracts.messages import ActionRepresentation
+from st4vla.runtime.framing import fit
 from st4vla.training.actions.demonstrations import Demonstrations
 from st4vla.training.actions.lerobot import open_lerobot
+from st4vla.training.actions.video_frames import VideoFrames
 
 Actions = tuple[np.ndarray, np.ndarray]
 SPEC = ActionSpec(
@@ -62,6 +64,13 @@ def test_pictures_are_resized_to_the_policys(dataset_folder: Path) -> None:
     found = Demonstrations(dataset_folder, "train", SPEC, views(dataset_folder, 16))
     assert whole[0].views.shape == (1, 32, 32, 3)
     assert found[0].views.shape == (1, 16, 16, 3)
+
+
+def test_pictures_are_resized_as_the_runtime_does(dataset_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (160, 60, 3), np.uint8)
+    monkeypatch.setattr(VideoFrames, "read", lambda self, span, frame: picture)
+    found = Demonstrations(dataset_folder, "train", SPEC, views(dataset_folder, 16))
+    np.testing.assert_array_equal(found[0].views[0].numpy(), fit(picture, 16, 16))
 
 
 def test_every_nth_moment_and_moments_without_pauses(dataset_folder: Path) -> None:

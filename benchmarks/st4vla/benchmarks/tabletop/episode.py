@@ -28,6 +28,7 @@ from st4vla.contracts.messages import (
     Welcome,
 )
 from st4vla.runtime.client import Client
+from st4vla.runtime.player import Player
 
 HOLD = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0])
 
@@ -101,10 +102,11 @@ def run_episode(
         ServerUnreachableError: No server answers.
         ObservationError: The server wants cameras or actions that the tabletop has not.
     """
-    check_welcome(client.hello(), cameras)
+    welcome = client.hello()
+    check_welcome(welcome, cameras)
+    player = Player(welcome.staleness)
     period_ns = world.control_period_ns
     episode = Episode(began_ns=monotonic_ns())
-    newest: ActionChunk | None = None
     for tick in range(ticks):
         if stopped():
             break
@@ -116,19 +118,15 @@ def run_episode(
             client, world, pictures, instruction=instruction, capture_ns=capture_ns, seed=seed + tick
         )
         sent = client.send(observation)
-        newest = _collect(client, episode, newest)
-        index = None if newest is None else round((monotonic_ns() - newest.frame_capture_ns) / period_ns)
-        if newest is None or index is None or index >= len(newest.actions):
-            action, chunk_id, index = HOLD, None, None
-        else:
-            action, chunk_id = newest.actions[index], newest.chunk_id
-        episode.ticks.append(Tick(monotonic_ns(), chunk_id, index, capture_ns, sent))
-        world.step(action)
+        _collect(client, episode, player)
+        due = player.due(monotonic_ns())
+        episode.ticks.append(Tick(monotonic_ns(), due.chunk_id, due.index, capture_ns, sent))
+        world.step(HOLD if due.action is None else due.action)
         if record:
             episode.frames.append(pictures)
         # What arrives while this tick lasts is stamped when it arrives, not at the next tick.
         while (left_ns := due_ns + period_ns - monotonic_ns()) > 2 * NS_PER_MS:
-            newest = _collect(client, episode, newest, timeout_s=(left_ns - NS_PER_MS) / NS_PER_S)
+            _collect(client, episode, player, timeout_s=(left_ns - NS_PER_MS) / NS_PER_S)
         episode.overruns += monotonic_ns() > due_ns + period_ns
     return episode
 
@@ -165,20 +163,16 @@ def _observe(
     return Observation(sequence, views, instruction, seed=seed, robot_state=state, wants_plans=True)
 
 
-def _collect(
-    client: Client, episode: Episode, newest: ActionChunk | None, timeout_s: float = 0.0
-) -> ActionChunk | None:
+def _collect(client: Client, episode: Episode, player: Player, timeout_s: float = 0.0) -> None:
     for message in client.receive(timeout_s):
         now_ns = monotonic_ns()
         if isinstance(message, ActionChunk):
             episode.arrivals.append(Arrival(message, now_ns))
-            if newest is None or message.observation_sequence > newest.observation_sequence:
-                newest = message
+            player.take(message)
         elif isinstance(message, Plan):
             episode.plans.append((message, now_ns))
         elif isinstance(message, ErrorReply):
             episode.errors.append(message)
-    return newest
 
 
 def _sleep_until(due_ns: int) -> None:

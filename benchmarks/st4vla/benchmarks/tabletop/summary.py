@@ -30,12 +30,15 @@ def summarise(episode: Episode, *, deadline_ms: float, warm_up_s: float = 1.0) -
     arrivals = [entry for entry in episode.arrivals if start_ns <= entry.arrived_ns <= end_ns]
     plans = [plan for plan, arrived_ns in episode.plans if start_ns <= arrived_ns <= end_ns]
     ages_ms = [(entry.arrived_ns - entry.chunk.frame_capture_ns) / NS_PER_MS for entry in arrivals]
-    captured = {entry.chunk.chunk_id: entry.chunk.frame_capture_ns for entry in episode.arrivals}
+    chunks = {entry.chunk.chunk_id: entry.chunk for entry in episode.arrivals}
     first_use: dict[int, int] = {}
     for tick in ticks:
-        if tick.chunk_id is not None and tick.time_ns >= start_ns:
+        if tick.chunk_id is None or tick.action_index is None or tick.time_ns < start_ns:
+            continue
+        # A frozen action is one that was decided before the frame was seen.
+        if tick.action_index >= chunks[tick.chunk_id].frozen_steps:
             first_use.setdefault(tick.chunk_id, tick.time_ns)
-    to_action_ms = [(used_ns - captured[chunk_id]) / NS_PER_MS for chunk_id, used_ns in first_use.items()]
+    to_action_ms = [(used_ns - chunks[chunk].frame_capture_ns) / NS_PER_MS for chunk, used_ns in first_use.items()]
     superseded = max((entry.chunk.frames_superseded for entry in episode.arrivals), default=0)
     return {
         "control_ticks": len(ticks),
@@ -45,7 +48,7 @@ def summarise(episode: Episode, *, deadline_ms: float, warm_up_s: float = 1.0) -
         "system2_hz": round(len(plans) / span_s, 2),
         "frame_to_action_ms": percentiles(to_action_ms, (50, 95, 99, 100)),
         "chunk_age_ms": percentiles(ages_ms, (50, 95, 99, 100)),
-        "plan_age_ms": percentiles([entry.chunk.plan_age_ns / NS_PER_MS for entry in arrivals], (50, 95)),
+        "plan_age_ms": percentiles([entry.chunk.plan_lead_ns / NS_PER_MS for entry in arrivals], (50, 95)),
         "frames_sent": sum(tick.sent for tick in ticks),
         "frames_dropped": sum(not tick.sent for tick in ticks) + superseded,
         "chunks": len(arrivals),

@@ -64,7 +64,7 @@ def draw_timeline(path: Path, episode: Episode, title: str, window_s: tuple[floa
     ages.plot(arrived, chunk_ages_ms, color=BLUE, label="frame behind a chunk, at arrival")
     ages.plot(
         arrived,
-        [a.chunk.plan_age_ns / NS_PER_MS for a in episode.arrivals],
+        [a.chunk.plan_lead_ns / NS_PER_MS for a in episode.arrivals],
         color=ORANGE,
         label="plan, against the frame",
     )

@@ -19,6 +19,7 @@ from st4vla.contracts.errors import UsageError
 from st4vla.contracts.messages import ActionChunk, ErrorReply, Message, Plan
 from st4vla.runtime.client import Client
 from st4vla.runtime.curve import ClientKeys
+from st4vla.runtime.memory import keep_freed_memory
 from st4vla.runtime.sources import Source, open_source
 from st4vla.runtime.streaming import Streamer, assign_views
 from st4vla.runtime.telemetry import percentiles
@@ -49,6 +50,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     _check(options)
     keys = None if options.key is None else ClientKeys.load(options.key, options.server_key)
+    keep_freed_memory()
     stop = threading.Event()
     with Client(options.server, keys) as client, ExitStack() as opened:
         welcome = client.hello()
@@ -101,7 +103,7 @@ def _check(options: argparse.Namespace) -> None:
 def _print_line(message: Message) -> None:
     if isinstance(message, ActionChunk):
         action = np.array2string(message.actions[0], precision=4, suppress_small=True, max_line_width=200)
-        ages = f"plan {message.plan_id} of {message.plan_age_ns / NS_PER_MS:.0f} ms before"
+        ages = f"plan {message.plan_id} of {message.plan_lead_ns / NS_PER_MS:.0f} ms before"
         print(f"frame {message.observation_sequence}: {action}  in {message.inference_ns / NS_PER_MS:.1f} ms, {ages}")
     elif isinstance(message, Plan):
         took = f"{message.inference_ns / NS_PER_MS:.1f} ms, {message.token_count} tokens, {message.reason.name.lower()}"

@@ -4,21 +4,43 @@ from __future__ import annotations
 
 import argparse
 import signal
+import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from st4vla.contracts.clock import NS_PER_S
+from st4vla.contracts.action import ActionSpec
+from st4vla.contracts.clock import NS_PER_MS, NS_PER_S
 from st4vla.contracts.command_line import Command, require_positive
+from st4vla.contracts.errors import UsageError
 from st4vla.contracts.manifests import Bundle
+from st4vla.contracts.staleness import AgeBounds, Staleness
 from st4vla.runtime.bundle_policy import BundlePolicy
+from st4vla.runtime.change import ChangeConfig
+from st4vla.runtime.chunking import ChunkingConfig
 from st4vla.runtime.compiling import default_engines_folder, open_engines
+from st4vla.runtime.core import Core
 from st4vla.runtime.curve import ServerKeys
 from st4vla.runtime.device import this_device
+from st4vla.runtime.doors.opening import open_doors
+from st4vla.runtime.doors.options import HELP as DOOR_HELP
+from st4vla.runtime.doors.options import parse_door
 from st4vla.runtime.engines.catalogue import choose_backend
+from st4vla.runtime.memory import keep_freed_memory
 from st4vla.runtime.safe_bind import require_safe_bind
-from st4vla.runtime.server import Server
+from st4vla.runtime.scheduler import SchedulingConfig
+from st4vla.runtime.server import SWITCH_INTERVAL_S, Server
+
+CHUNKING: dict[str, Literal["real_time", "ensemble", "replace"]] = {
+    "real-time": "real_time",
+    "ensemble": "ensemble",
+    "replace": "replace",
+}
+#: Defaults: a plan that is this old is not acted by, and one that is older still stops the arm.
+PLAN_HOLD_NS, PLAN_STOP_NS = 5 * NS_PER_S, 10 * NS_PER_S
+#: An arm that has held for so long stops.
+STOP_AFTER_HOLD_NS = NS_PER_S
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +57,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         help="encrypt, and let in only clients whose keys are in FOLDER/clients; see `st4vla keys` (default: everybody "
         "on this machine)",
     )
-    parser.add_argument("--plan-hz", type=float, default=5.0, help="most plans a second (default: %(default)s)")
+    parser.add_argument("--door", action="append", default=[], metavar="KIND=ADDRESS[,KEY=VALUE...]", help=DOOR_HELP)
     for system, pace in (("system1", "fast"), ("system2", "slow")):
         parser.add_argument(
             f"--{system}-threads",
@@ -43,31 +65,100 @@ def _configure(parser: argparse.ArgumentParser) -> None:
             help=f"CPU threads of the {pace} system (default: what `st4vla compile` found best)",
         )
     parser.add_argument("--max-clients", type=int, default=8, help="clients at once (default: %(default)s)")
+    scheduling = parser.add_argument_group("scheduling")
+    scheduling.add_argument("--plan-hz", type=float, default=5.0, help="most plans a second (default: %(default)s)")
+    scheduling.add_argument(
+        "--no-replan-on-change", action="store_true", help="plan again on period only, not when the scene changes"
+    )
+    scheduling.add_argument(
+        "--synchronous",
+        action="store_true",
+        help="plan on every frame and act on that same frame, as the reference does: a baseline, slow by design",
+    )
+    scheduling.add_argument(
+        "--chunking",
+        choices=tuple(CHUNKING),
+        default="real-time",
+        help="how a chunk follows the one before: real-time holds to what will have been executed, ensemble averages, "
+        "replace begins afresh (default: %(default)s)",
+    )
+    ages = "slow down, hold and stop from these ages on; 0: never"
+    scheduling.add_argument(
+        "--frame-age-ms",
+        type=float,
+        nargs=3,
+        metavar=("SLOW", "HOLD", "STOP"),
+        help=f"{ages} (default: never slow, hold when the chunk's time is over, stop a second later)",
+    )
+    scheduling.add_argument(
+        "--plan-age-ms",
+        type=float,
+        nargs=3,
+        metavar=("SLOW", "HOLD", "STOP"),
+        help=f"the same for the age of the plan's frame (default: 0 {PLAN_HOLD_NS // NS_PER_MS} "
+        f"{PLAN_STOP_NS // NS_PER_MS})",
+    )
 
 
 def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     require_positive(options, "plan_hz", "max_clients", "system1_threads", "system2_threads")
+    for text in options.door:
+        parse_door(text)
     keys = None if options.keys is None else ServerKeys.load(options.keys)
     require_safe_bind(options.bind, keys)
-    backend = choose_backend(options.backend)
     bundle = Bundle(options.bundle)
+    config = _scheduling(options, bundle.manifest.action)
+    backend = choose_backend(options.backend)
     folder = options.engines or default_engines_folder(bundle)
     engines = open_engines(folder, bundle, this_device().fingerprint(backend))
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    keep_freed_memory()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     threads = {"system1_threads": options.system1_threads, "system2_threads": options.system2_threads}
     with BundlePolicy(bundle, engines, folder, backend, **threads) as policy:
         policy.warm_up()
-        period_ns = round(NS_PER_S / options.plan_hz)
-        server = Server(policy, options.bind, plan_period_ns=period_ns, max_clients=options.max_clients, keys=keys)
+        server = Server(Core(policy, config), options.bind, keys)
         server.start()
-        if keys is not None:
-            print(f"clients that are let in: {', '.join(sorted(keys.clients.allowed.values())) or 'none yet'}")
-        print(f"serving {bundle.manifest.name} on {server.endpoint}", flush=True)
-        stop.wait()
-        server.stop()
-    return {"endpoint": server.endpoint, **server.counts}
+        try:
+            with open_doors(server.core, options.door) as doors:
+                for door in doors:
+                    print(f"door {door.address}")
+                if keys is not None:
+                    print(f"clients that are let in: {', '.join(sorted(keys.clients.allowed.values())) or 'none yet'}")
+                print(f"serving {bundle.manifest.name} on {server.endpoint}", flush=True)
+                stop.wait()
+        finally:
+            server.stop()
+    return {"endpoint": server.endpoint, **server.core.counts}
+
+
+def _scheduling(options: argparse.Namespace, action: ActionSpec) -> SchedulingConfig:
+    span_ns = action.horizon * action.period_ns
+    frame = AgeBounds(0, span_ns, span_ns + STOP_AFTER_HOLD_NS)
+    plan = AgeBounds(0, PLAN_HOLD_NS, PLAN_STOP_NS)
+    return SchedulingConfig(
+        plan_period_ns=round(NS_PER_S / options.plan_hz),
+        synchronous=options.synchronous,
+        max_clients=options.max_clients,
+        chunking=ChunkingConfig(mode=CHUNKING[options.chunking]),
+        change=ChangeConfig(enabled=not options.no_replan_on_change),
+        staleness=Staleness(
+            _bounds("--frame-age-ms", options.frame_age_ms) or frame,
+            _bounds("--plan-age-ms", options.plan_age_ms) or plan,
+        ),
+    )
+
+
+def _bounds(flag: str, ages_ms: list[float] | None) -> AgeBounds | None:
+    if ages_ms is None:
+        return None
+    try:
+        return AgeBounds(*(round(age_ms * NS_PER_MS) for age_ms in ages_ms))
+    except ValueError as error:
+        msg = f"{flag}: {error}"
+        raise UsageError(msg) from error
 
 
 COMMAND = Command("Serve a bundle's policy over ZeroMQ until SIGINT or SIGTERM.", _configure, _run)

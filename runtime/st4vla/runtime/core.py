@@ -1,0 +1,271 @@
+"""Both systems at work: one thread each, and whoever brings observations in.
+
+The doors (ZeroMQ, and those for other projects' clients) call `submit`; answers go back through the function that came
+with the observation. Nothing that a client or an engine does ends a thread: a policy that fails costs one chunk.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from st4vla.contracts.clock import NS_PER_S, monotonic_ns
+from st4vla.contracts.errors import (
+    EngineError,
+    ObservationError,
+    PromptError,
+    St4vlaError,
+    UnsafeOutputError,
+)
+from st4vla.contracts.messages import (
+    ActionChunk,
+    ErrorCode,
+    ErrorReply,
+    Health,
+    Message,
+    Observation,
+    Plan,
+    Welcome,
+    WelcomeView,
+)
+from st4vla.contracts.staleness import Pace
+from st4vla.runtime.frame import Frame
+from st4vla.runtime.policy import Policy, PolicyInfo
+from st4vla.runtime.safety import require_finite, require_speed, slow_down
+from st4vla.runtime.scheduler import Overdue, Scheduler, SchedulingConfig
+from st4vla.runtime.session import ActJob, Handout
+
+LOG = logging.getLogger(__name__)
+POLL_S = 0.1
+#: A system that works on one job for longer is reported as hanging.
+HANG_NS = 5 * NS_PER_S
+
+Deliver = Callable[[Message], None]
+
+#: The first class that fits decides.
+CODES: tuple[tuple[type[St4vlaError], ErrorCode], ...] = (
+    (UnsafeOutputError, ErrorCode.UNSAFE_OUTPUT),
+    (EngineError, ErrorCode.ENGINE),
+    (St4vlaError, ErrorCode.OBSERVATION),
+)
+
+
+class Core:
+    """Run a policy for many clients.
+
+    Args:
+        policy: What answers.
+        config: How it is scheduled.
+
+    Raises:
+        ValueError: An age at which to slow down, for actions that cannot be slowed down.
+
+    Attributes:
+        info: What the policy serves.
+        counts: What happened so far, by name.
+    """
+
+    def __init__(self, policy: Policy, config: SchedulingConfig | None = None) -> None:
+        self._policy = policy
+        config = config or SchedulingConfig()
+        if config.staleness.frame.slow_ns or config.staleness.plan.slow_ns:
+            require_speed(policy.info.action.representation)
+        self.info: PolicyInfo = policy.info
+        self.scheduler = Scheduler(config, policy.info.action)
+        self.counts: Counter[str] = self.scheduler.counts
+        self._outlets: dict[bytes, Deliver] = {}
+        self._stopping = threading.Event()
+        self._busy_since: dict[str, int] = {}
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Start both systems."""
+        self._threads = [
+            threading.Thread(target=self._loop, args=(step,), name=f"st4vla_{name}", daemon=True)
+            for name, step in (("act", self._act), ("plan", self._plan), ("expire", self._expire))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Stop both systems. Waits for a running engine call to end, whose answer is delivered still."""
+        self._stopping.set()
+        self.scheduler.close()
+        for thread in self._threads:
+            thread.join()
+        self._threads = []
+
+    def welcome(self) -> Welcome:
+        """Say what is served."""
+        action = self.info.action
+        return Welcome(
+            bundle_name=self.info.name,
+            bundle_digest=self.info.digest,
+            views=tuple(WelcomeView(view.name, view.height, view.width) for view in self.info.views),
+            horizon=action.horizon,
+            action_dim=action.dim,
+            gripper_index=action.gripper_index,
+            representation=action.representation,
+            period_ns=action.period_ns,
+            staleness=self.scheduler.config.staleness,
+            health=self.health,
+        )
+
+    @property
+    def health(self) -> Health:
+        """Whether answers can be relied on."""
+        if not self._threads:
+            return Health.STARTING
+        now_ns = monotonic_ns()
+        hanging = any(now_ns - since > HANG_NS for since in tuple(self._busy_since.values()))
+        return Health.DEGRADED if hanging else Health.READY
+
+    def submit(self, client: bytes, observation: Observation, received_ns: int, deliver: Deliver) -> ErrorReply | None:
+        """Take an observation in.
+
+        Args:
+            client: Whose it is; unique among all doors.
+            observation: What was received.
+            received_ns: When, on this machine's clock.
+            deliver: Called later, from another thread, with chunks, plan notices and error replies for this client. It
+                must not block.
+
+        Returns:
+            Why it is refused, or None.
+        """
+        try:
+            frame = Frame(observation, received_ns, self.info.views)
+        except ObservationError as error:
+            return self.refusal(ErrorCode.OBSERVATION, str(error), observation.sequence)
+        if not self.scheduler.admit(client, received_ns):
+            limit = self.scheduler.config.max_clients
+            text = f"all {limit} places are taken; try again later or raise --max-clients"
+            return self.refusal(ErrorCode.TOO_MANY_CLIENTS, text, observation.sequence)
+        if self.scheduler.cannot_plan(client, observation.instruction):
+            text = f"{observation.instruction!r} could not become a plan; send another instruction"
+            return self.refusal(ErrorCode.OBSERVATION, text, observation.sequence)
+        self._outlets[client] = deliver
+        self.counts["observations"] += 1
+        self.scheduler.submit(client, frame)
+        return None
+
+    def leave(self, client: bytes) -> None:
+        """Forget a client."""
+        self.scheduler.leave(client)
+        self._outlets.pop(client, None)
+
+    def refusal(self, code: ErrorCode, text: str, sequence: int) -> ErrorReply:
+        """Count a refusal and return it."""
+        self.counts[f"refused_{code.name.lower()}"] += 1
+        LOG.info("refused message %d: %s", sequence, text)
+        return ErrorReply(code, text, sequence)
+
+    def _loop(self, step: Callable[[], None]) -> None:
+        while not self._stopping.is_set():
+            step()
+
+    def _act(self) -> None:
+        self.scheduler.wait_to_act(POLL_S)
+        job = self.scheduler.take_act_job(monotonic_ns())
+        if job is None:
+            return
+        sequence, began_ns = job.frame.observation.sequence, monotonic_ns()
+        try:
+            with self._working("system1", began_ns):
+                acted = self._policy.act(job.frame.views, job.plan.tensors, job.frame.observation.seed, job.splice)
+            require_finite(acted.actions)
+        except Exception as error:
+            # A thread that ends would stop every client. A job whose time was over has been answered.
+            if self.scheduler.fail_act(job):
+                self._deliver(job.identity, self._failure(error, sequence))
+            return
+        ended_ns = monotonic_ns()
+        handout = self.scheduler.finish_act(job, acted, ended_ns)
+        if isinstance(handout, Overdue):
+            self._deliver(job.identity, self.refusal(handout.code, handout.text, sequence))
+        elif handout is not None:
+            self._deliver(job.identity, self._chunk(job, handout, ended_ns - began_ns))
+
+    def _chunk(self, job: ActJob, handout: Handout, inference_ns: int) -> ActionChunk:
+        observation, action = job.frame.observation, self.info.action
+        actions = self._policy.unnormalize(handout.actions)
+        if handout.pace is Pace.SLOW:
+            actions = slow_down(actions, action.representation, action.gripper_index)
+        return ActionChunk(
+            chunk_id=handout.chunk_id,
+            actions=actions,
+            period_ns=action.period_ns,
+            representation=action.representation,
+            gripper_index=action.gripper_index,
+            observation_sequence=observation.sequence,
+            observation_sent_ns=observation.sent_ns,
+            frame_capture_ns=job.frame.capture_ns,
+            start_ns=job.splice.start_ns,
+            plan_id=job.plan.plan_id,
+            plan_capture_ns=job.plan.frame.capture_ns,
+            seed=observation.seed,
+            received_ns=job.frame.received_ns,
+            inference_ns=inference_ns,
+            frame_age_ns=handout.frame_age_ns,
+            plan_age_ns=handout.plan_age_ns,
+            frozen_steps=job.splice.frozen_steps,
+            pace=handout.pace,
+            frames_superseded=job.superseded,
+        )
+
+    def _plan(self) -> None:
+        self.scheduler.wait_to_plan(monotonic_ns(), POLL_S)
+        job = self.scheduler.take_plan_job(monotonic_ns())
+        if job is None:
+            return
+        observation, began_ns = job.frame.observation, monotonic_ns()
+        try:
+            with self._working("system2", began_ns):
+                tensors = self._policy.plan(job.frame.views, observation.instruction)
+        except Exception as error:
+            # Another frame or another try may succeed, but not with words that cannot become a prompt.
+            self.scheduler.fail_plan(job, for_good=isinstance(error, PromptError))
+            self._deliver(job.identity, self._failure(error, observation.sequence))
+            return
+        ended_ns = monotonic_ns()
+        plan = self.scheduler.finish_plan(job, tensors)
+        if observation.wants_plans:
+            notice = Plan(
+                plan_id=plan.plan_id,
+                observation_sequence=observation.sequence,
+                frame_capture_ns=job.frame.capture_ns,
+                inference_ns=ended_ns - began_ns,
+                token_count=tensors.token_count,
+                reason=job.reason,
+            )
+            self._deliver(job.identity, notice)
+
+    def _expire(self) -> None:
+        """Answer what is overdue, also while an engine hangs."""
+        self.scheduler.wait_to_expire(monotonic_ns(), POLL_S)
+        for overdue in self.scheduler.expire(monotonic_ns()):
+            self._deliver(overdue.identity, self.refusal(overdue.code, overdue.text, overdue.sequence))
+
+    def _failure(self, error: Exception, sequence: int) -> ErrorReply:
+        if isinstance(error, St4vlaError):
+            code = next(code for kind, code in CODES if isinstance(error, kind))
+            return self.refusal(code, str(error), sequence)
+        LOG.error("message %d: the policy failed", sequence, exc_info=error)
+        text = f"the policy failed with {type(error).__name__}; the server's log says more"
+        return self.refusal(ErrorCode.INTERNAL, text, sequence)
+
+    def _deliver(self, client: bytes, message: Message) -> None:
+        deliver = self._outlets.get(client)
+        if deliver is not None:
+            deliver(message)
+
+    @contextmanager
+    def _working(self, system: str, began_ns: int) -> Iterator[None]:
+        self._busy_since[system] = began_ns
+        try:
+            yield
+        finally:
+            self._busy_since.pop(system, None)
