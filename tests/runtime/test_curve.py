@@ -1,6 +1,7 @@
 """What a server with keys gives to those it knows, and to nobody else."""
 
 import logging
+import random
 import re
 import select
 import socket
@@ -233,6 +234,27 @@ def test_a_replayed_session_gets_nothing(server: Server, robot: ClientKeys) -> N
     assert after == before
 
 
+def test_altered_sessions_get_nothing_and_cost_an_allowed_client_nothing(server: Server, robot: ClientKeys) -> None:
+    rng = random.Random(0)
+    with relayed(server) as relay:
+        with Client(relay.endpoint, robot) as client:
+            await_chunk(client)
+        await_count(server, "messages", 2)
+    pieces = [piece[:4096] for piece in relay.links[0].asked]
+    messages = server.core.counts["messages"]
+    for _ in range(200):
+        altered = [bytearray(piece) for piece in pieces[: rng.randint(1, len(pieces))]]
+        for piece in rng.sample(altered, rng.randint(1, min(3, len(altered)))):
+            piece[rng.randrange(min(len(piece), 250))] ^= 1 << rng.randrange(8)
+        with suppress(OSError), socket.create_connection(relay._target) as stream:
+            for piece in altered:
+                stream.sendall(piece)
+    await_count(server, "handshakes_refused", 100)
+    assert server.core.counts["messages"] == messages
+    with Client(server.endpoint, robot) as client:
+        await_chunk(client)
+
+
 @pytest.mark.parametrize("mechanism", [b"NULL", b"PLAIN", b"CURVE"])
 def test_a_message_in_plain_text_is_not_seen(server: Server, robot: ClientKeys, mechanism: bytes) -> None:
     # A client that does not wait to be refused: greeting, READY and message at once.
@@ -280,6 +302,15 @@ def test_keys_guard_a_socket_file_as_well(keyring: Keyring, robot: ClientKeys, t
         client.hello()
         with pytest.raises(ServerUnreachableError, match="give --key and --server-key"):
             stranger.hello(0.4)
+
+
+def test_a_key_that_is_taken_away_is_noticed_by_a_server_that_runs(
+    server: Server, keyring: Keyring, robot: ClientKeys
+) -> None:
+    with Client(server.endpoint, robot) as client:
+        await_chunk(client)
+        keyring.listed("robot").unlink()
+        await_count(server, "clients_revoked", 1)
 
 
 def test_no_secret_is_said_anywhere(

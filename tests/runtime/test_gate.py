@@ -119,6 +119,11 @@ def serving(keys: ServerKeys, plan_s: float = 0.0) -> Iterator[Server]:
         server.stop()
 
 
+@pytest.fixture(autouse=True)
+def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate_module, "REFRESH_NS", 50 * NS_PER_MS)
+
+
 @pytest.fixture
 def stuck(keyring: Keyring) -> Iterator[Stuck]:
     clients = Stuck(keyring.server / "clients")
@@ -141,6 +146,12 @@ def chunk_comes(client: Client, timeout_s: float) -> bool:
     return False
 
 
+def take_what_came(client: Client) -> None:
+    """Read what was on its way to a client before it was cut off."""
+    while list(client.receive(0.05)):
+        pass
+
+
 def await_true(condition: Callable[[], bool], timeout_s: float = 5.0) -> float:
     """Return how long it took."""
     began = time.monotonic()
@@ -161,6 +172,7 @@ def test_a_key_that_is_taken_away_ends_its_connections_and_no_other(keyring: Key
             keyring.listed("robot").unlink()
             await_true(lambda: ends[0].come() and ends[1].come())
             assert server.core.counts["clients_revoked"] == 2
+            take_what_came(talking)
             observations = server.core.counts["observations"]
             assert not chunk_comes(talking, 0.3)
             assert server.core.counts["observations"] == observations
@@ -180,6 +192,7 @@ def test_a_key_that_is_allowed_later_needs_neither_a_new_server_nor_a_new_client
         assert chunk_comes(client, 3)
         keyring.listed("robot").unlink()
         await_true(lambda: server.core.counts["clients_revoked"] == 1)
+        take_what_came(client)
         assert not chunk_comes(client, 0.2)
         keyring.allow("robot", robot)
         assert chunk_comes(client, 3)
@@ -253,6 +266,39 @@ def test_of_too_many_clients_the_quietest_is_forgotten(keyring: Keyring, monkeyp
         assert [door.gate.may_answer(address) for address in addresses] == [False, True]
 
 
+def test_who_takes_the_address_of_another_does_not_take_its_place(keyring: Keyring) -> None:
+    robot, other = keyring.client("robot"), keyring.client("other")
+    with opened(ServerKeys.load(keyring.server)) as door, zmq.Context() as context:
+        door.router.setsockopt(zmq.ROUTER_HANDOVER, 1)
+        for keys, let_in in ((robot, [True, True]), (other, [False, True])):
+            with context.socket(zmq.DEALER) as client:
+                client.setsockopt(zmq.LINGER, 0)
+                client.setsockopt(zmq.ROUTING_ID, b"mine")
+                keys.secure(client)
+                client.connect(door.endpoint)
+                for expected in let_in:
+                    client.send(b"")
+                    address = door.receive()
+                    assert address is not None
+                    assert address.bytes == b"mine"
+                    assert door.gate.lets_in(address) is expected
+                    assert door.gate.may_answer(b"mine") is expected
+                    assert door.gate.evicted() == ([] if expected else [b"mine"])
+
+
+def test_a_client_that_came_back_is_cut_off_as_well(keyring: Keyring) -> None:
+    robot = keyring.client("robot")
+    with serving(ServerKeys.load(keyring.server)) as server, Client(server.endpoint, robot) as client:
+        for _ in range(2):
+            assert chunk_comes(client, 2)
+            client._socket.disconnect(server.endpoint)
+            client._socket.connect(server.endpoint)
+        assert chunk_comes(client, 2)
+        end = Ends(client)
+        keyring.listed("robot").unlink()
+        await_true(end.come)
+
+
 def test_nobody_is_let_in_when_the_gate_has_stopped(keyring: Keyring) -> None:
     robot = keyring.client("robot")
     with opened(ServerKeys.load(keyring.server)) as door:
@@ -291,6 +337,7 @@ def test_a_list_that_cannot_be_looked_at_ends_all_service_until_it_can(
         assert chunk_comes(client, 2)
         stuck.failing = True
         await_true(lambda: server.core.counts["clients_revoked"] == 1)
+        take_what_came(client)
         assert not chunk_comes(client, 0.6)
         assert caplog.text.count("the list of clients cannot be looked at") == 1
         stuck.failing = False

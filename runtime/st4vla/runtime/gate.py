@@ -77,7 +77,9 @@ class CurveGate(Gate):
     Args:
         keys: The server's keys, and whom it lets in.
         router: The server's socket, before it is bound.
-        count: Is told ``handshakes_refused``, ``messages_refused`` and ``clients_revoked``, from two threads.
+        count: Is told, from two threads, of ``handshakes_refused`` (a connection that ended before it was let in),
+            ``messages_refused`` (of a key that is not allowed any more, or by another's address) and
+            ``clients_revoked`` (a connection that was cut because its key was taken away).
 
     Raises:
         TransportError: Another gate stands in this ZeroMQ context.
@@ -141,9 +143,9 @@ class CurveGate(Gate):
             self._served = allowed
             for identity in [identity for identity, peer in self._peers.items() if peer.user not in allowed]:
                 gone.append(identity)
-                self._count("clients_revoked")
-                if (connection := self._peers.pop(identity).connection) is not None:
-                    connection.cut()
+                connection = self._peers.pop(identity).connection
+                if connection is not None and connection.cut():
+                    self._count("clients_revoked")
         return gone
 
     def close(self) -> None:
