@@ -17,6 +17,8 @@ from st4vla.contracts.clock import ClockOffset, ClockOffsetEstimator, monotonic_
 from st4vla.contracts.errors import ServerUnreachableError, TransportError
 from st4vla.contracts.messages import ActionChunk, Goodbye, Hello, Message, Observation, Welcome
 from st4vla.contracts.wire import decode, encode
+from st4vla.runtime.curve import ClientKeys
+from st4vla.runtime.handshakes import Greeting
 
 #: A server whose machine or cable is gone is noticed after this time, and then called again and again.
 HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS = 200, 800
@@ -28,12 +30,13 @@ class Client:
 
     Args:
         endpoint: ZeroMQ address of the server, for example ``tcp://127.0.0.1:5555``.
+        keys: This client's own and the server's, for a server that lets in only those it knows.
 
     Raises:
         TransportError: The address cannot be understood.
     """
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, keys: ClientKeys | None = None) -> None:
         self.endpoint = endpoint
         self._clock = ClockOffsetEstimator()
         self._held_chunk_id = self._held_received_ns = 0
@@ -55,9 +58,13 @@ class Client:
             (zmq.ROUTING_ID, b"c" + os.urandom(16)),
         ):
             self._socket.setsockopt(option, value)
+        if keys is not None:
+            keys.secure(self._socket)
+        self._greeting = Greeting(self._socket, keys)
         try:
             self._socket.connect(endpoint)
         except zmq.ZMQError as error:
+            self._greeting.close()
             self._context.destroy(linger=0)
             msg = f"cannot connect to {endpoint!r}: {error}; an address looks like tcp://127.0.0.1:5555"
             raise TransportError(msg) from error
@@ -75,7 +82,7 @@ class Client:
                 for message in self.receive():
                     if isinstance(message, Welcome):
                         return message
-        msg = f"no server answered at {self.endpoint} within {timeout_s:g} s; start one with `st4vla serve BUNDLE`"
+        msg = f"no server answered at {self.endpoint} within {timeout_s:g} s; {self._greeting.advice()}"
         raise ServerUnreachableError(msg)
 
     def greet(self) -> None:
@@ -106,6 +113,7 @@ class Client:
             WireError: The server sent what cannot be decoded.
         """
         if not self._socket.poll(round(timeout_s * 1000)):
+            self._greeting.update()
             return
         while True:
             try:
@@ -135,6 +143,7 @@ class Client:
             return
         with suppress(zmq.Again):
             self._socket.send(encode(replace(Goodbye(), sequence=next(self._sequence))), zmq.NOBLOCK)
+        self._greeting.close()
         self._socket.close()
         self._context.term()
 

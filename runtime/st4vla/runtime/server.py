@@ -31,7 +31,10 @@ from st4vla.contracts.errors import (
 from st4vla.contracts.messages import ErrorCode, Goodbye, Hello, Message, Observation
 from st4vla.contracts.wire import decode, encode
 from st4vla.runtime.core import Core
+from st4vla.runtime.curve import ServerKeys
+from st4vla.runtime.gate import Gate, open_gate
 from st4vla.runtime.outbox import Outbox
+from st4vla.runtime.safe_bind import require_safe_bind
 
 POLL_MS = 100
 #: How soon a thread that waits for the interpreter gets it, in a process that serves: System 1 must not wait for what
@@ -64,14 +67,17 @@ class Server:
     Args:
         core: What answers; started and stopped with the server.
         endpoint: ZeroMQ address to listen on; a port of ``*`` takes a free one.
+        keys: Its own keys and whom it lets in; without any, everybody on this machine, and nobody else.
 
     Attributes:
         endpoint: The address that it listens on, once started.
     """
 
-    def __init__(self, core: Core, endpoint: str) -> None:
+    def __init__(self, core: Core, endpoint: str, keys: ServerKeys | None = None) -> None:
         self.core = core
         self._wanted = endpoint
+        self._keys = keys
+        self._gate = Gate()
         self.endpoint = ""
         self._context = zmq.Context()
         self._lock = threading.Lock()
@@ -86,9 +92,11 @@ class Server:
         """Bind, then start the systems and the wire.
 
         Raises:
+            UnsafeBindError: Other machines can reach the address, and there are no keys.
             PortInUseError: Somebody else listens there.
             TransportError: The address is not one that this machine can listen on.
         """
+        require_safe_bind(self._wanted, self._keys)
         self._router = self._bound()
         self.endpoint = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
         self._wire = threading.Thread(target=self._serve, args=(self._router,), name="st4vla_wire", daemon=True)
@@ -105,6 +113,7 @@ class Server:
             self._wake()
             self._wire.join()
         with self._lock:
+            self._gate.close()
             if self._router is not None:
                 self._router.close()
                 self._router = None
@@ -128,9 +137,11 @@ class Server:
             (zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES),
         ):
             router.setsockopt(option, value)
+        self._gate = open_gate(self._keys, router, lambda name: self.core.counts.update([name]))
         try:
             router.bind(self._wanted)
         except zmq.ZMQError as error:
+            self._gate.close()
             router.close()
             if error.errno == errno.EADDRINUSE:
                 msg = f"{self._wanted} is in use by another process; stop it, or choose another address with --bind"
@@ -150,16 +161,28 @@ class Server:
             poller.poll(RETRY_MS if self._outbox else POLL_MS)
             with suppress(BlockingIOError):
                 os.eventfd_read(self._event)
+            self._evict()
             if self._outbox:
                 self._retry()
 
     def _take(self, router: zmq.Socket[bytes]) -> tuple[bytes, list[zmq.Frame]] | None:
+        while True:
+            with self._lock:
+                try:
+                    address, *frames = router.recv_multipart(zmq.NOBLOCK, copy=False)
+                except zmq.Again:
+                    return None
+                if self._gate.lets_in(address):
+                    return address.bytes, frames
+
+    def _evict(self) -> None:
+        """Let those go whose keys are not allowed any more."""
         with self._lock:
-            try:
-                address, *frames = router.recv_multipart(zmq.NOBLOCK, copy=False)
-            except zmq.Again:
-                return None
-        return address.bytes, frames
+            gone = self._gate.evicted()
+            for client in gone:
+                self._outbox.forget(client)
+        for client in gone:
+            self.core.leave(PREFIX + client)
 
     def _receive(self, client: bytes, frames: list[zmq.Frame]) -> None:
         """Take one message in and answer what can be answered at once."""
@@ -181,6 +204,9 @@ class Server:
                     self._wake()
 
     def _send_now(self, router: zmq.Socket[bytes], client: bytes, message: Message) -> None:
+        if not self._gate.may_answer(client):
+            self.core.counts["replies_dropped"] += 1
+            return
         frame = encode(replace(message, sequence=next(self._sequence)))
         try:
             router.send_multipart([client, frame], flags=zmq.NOBLOCK)

@@ -21,12 +21,14 @@ from st4vla.runtime.change import ChangeConfig
 from st4vla.runtime.chunking import ChunkingConfig
 from st4vla.runtime.compiling import default_engines_folder, open_engines
 from st4vla.runtime.core import Core
+from st4vla.runtime.curve import ServerKeys
 from st4vla.runtime.device import this_device
 from st4vla.runtime.doors.opening import open_doors
 from st4vla.runtime.doors.options import HELP as DOOR_HELP
 from st4vla.runtime.doors.options import parse_door
 from st4vla.runtime.engines.catalogue import choose_backend
 from st4vla.runtime.memory import keep_freed_memory
+from st4vla.runtime.safe_bind import require_safe_bind
 from st4vla.runtime.scheduler import SchedulingConfig
 from st4vla.runtime.server import SWITCH_INTERVAL_S, Server
 
@@ -48,6 +50,13 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--backend", help="engine library (default: the best one that works here)")
     parser.add_argument("--bind", default="tcp://127.0.0.1:5555", help="address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--keys",
+        type=Path,
+        metavar="FOLDER",
+        help="encrypt, and let in only clients whose keys are in FOLDER/clients; see `st4vla keys` (default: everybody "
+        "on this machine)",
+    )
     parser.add_argument("--door", action="append", default=[], metavar="KIND=ADDRESS[,KEY=VALUE...]", help=DOOR_HELP)
     for system, pace in (("system1", "fast"), ("system2", "slow")):
         parser.add_argument(
@@ -95,6 +104,8 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     require_positive(options, "plan_hz", "max_clients", "system1_threads", "system2_threads")
     for text in options.door:
         parse_door(text)
+    keys = None if options.keys is None else ServerKeys.load(options.keys)
+    require_safe_bind(options.bind, keys)
     bundle = Bundle(options.bundle)
     config = _scheduling(options, bundle.manifest.action)
     backend = choose_backend(options.backend)
@@ -108,12 +119,14 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     threads = {"system1_threads": options.system1_threads, "system2_threads": options.system2_threads}
     with BundlePolicy(bundle, engines, folder, backend, **threads) as policy:
         policy.warm_up()
-        server = Server(Core(policy, config), options.bind)
+        server = Server(Core(policy, config), options.bind, keys)
         server.start()
         try:
             with open_doors(server.core, options.door) as doors:
                 for door in doors:
                     print(f"door {door.address}")
+                if keys is not None:
+                    print(f"clients that are let in: {', '.join(sorted(keys.clients.allowed.values())) or 'none yet'}")
                 print(f"serving {bundle.manifest.name} on {server.endpoint}", flush=True)
                 stop.wait()
         finally:
