@@ -19,9 +19,9 @@ from st4vla.contracts.messages import ActionChunk, Goodbye, Hello, Message, Obse
 from st4vla.contracts.wire import decode, encode
 from st4vla.runtime.curve import ClientKeys
 from st4vla.runtime.handshakes import Greeting
+from st4vla.runtime.liveness import LIVENESS
 
-#: A server whose machine or cable is gone is noticed after this time, and then called again and again.
-HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS = 200, 800
+#: A server that is gone is called again and again.
 CONNECT_TIMEOUT_MS, RECONNECT_MS, RECONNECT_MAX_MS = 500, 50, 200
 
 
@@ -43,20 +43,20 @@ class Client:
         self._sequence = itertools.count(1)
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
-        for option, value in (
+        options: tuple[tuple[int, int | bytes], ...] = (
             (zmq.LINGER, 100),
             # One message waits at most: while a server is away, frames are dropped here instead of growing stale.
             (zmq.SNDHWM, 1),
             (zmq.RCVHWM, 1),
             (zmq.SNDBUF, 512 * 1024),
-            (zmq.HEARTBEAT_IVL, HEARTBEAT_MS),
-            (zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS),
+            *LIVENESS,
             (zmq.CONNECT_TIMEOUT, CONNECT_TIMEOUT_MS),
             (zmq.RECONNECT_IVL, RECONNECT_MS),
             (zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS),
             # Nobody else has this name, and a server knows by it the client that comes back.
             (zmq.ROUTING_ID, b"c" + os.urandom(16)),
-        ):
+        )
+        for option, value in options:
             self._socket.setsockopt(option, value)
         if keys is not None:
             keys.secure(self._socket)

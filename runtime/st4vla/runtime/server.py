@@ -33,6 +33,7 @@ from st4vla.contracts.wire import decode, encode
 from st4vla.runtime.core import Core
 from st4vla.runtime.curve import ServerKeys
 from st4vla.runtime.gate import Gate, open_gate
+from st4vla.runtime.liveness import LIVENESS
 from st4vla.runtime.outbox import Outbox
 from st4vla.runtime.safe_bind import require_safe_bind
 
@@ -42,11 +43,9 @@ POLL_MS = 100
 SWITCH_INTERVAL_S = 0.0005
 #: How long a server that stops tries to deliver its last replies.
 LINGER_MS = 200
-#: A peer whose machine or cable is gone is noticed after this time.
-HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS = 200, 800
 #: How soon a client that could not take a message is tried again.
 RETRY_MS = 2
-#: Eight views of the largest size, raw, with what surrounds them.
+#: More than eight raw views of 1600 x 1600; libzmq holds so much for a stranger before it has said who it is.
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 #: Names this door's clients apart from those of other doors.
 PREFIX = b"zmq:"
@@ -132,8 +131,7 @@ class Server:
             (zmq.ROUTER_MANDATORY, 1),
             # A client that comes back is the one that it was.
             (zmq.ROUTER_HANDOVER, 1),
-            (zmq.HEARTBEAT_IVL, HEARTBEAT_MS),
-            (zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS),
+            *LIVENESS,
             (zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES),
         ):
             router.setsockopt(option, value)

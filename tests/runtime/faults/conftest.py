@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from st4vla.runtime.key_files import make_pair, write_pair, write_public
+
 PEER = Path(__file__).with_name("peer.py")
 
 
@@ -24,10 +26,12 @@ class Peer:
         first: The first line that it printed.
     """
 
-    def __init__(self, kind: str, endpoint: str, namespace: str | None = None) -> None:
+    def __init__(self, kind: str, endpoint: str, namespace: str | None = None, keys: Path | None = None) -> None:
         inside = [] if namespace is None else ["ip", "netns", "exec", namespace]
         self.process = subprocess.Popen(
-            [*inside, sys.executable, str(PEER), kind, endpoint], stdout=subprocess.PIPE, text=True
+            [*inside, sys.executable, str(PEER), kind, endpoint, *([] if keys is None else [str(keys)])],
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self.process.stdout is not None
         self.first = self.process.stdout.readline().strip()
@@ -49,8 +53,8 @@ class Peer:
 def start() -> Iterator[Callable[..., Peer]]:
     with ExitStack() as stack:
 
-        def begin(kind: str, endpoint: str, namespace: str | None = None) -> Peer:
-            peer = Peer(kind, endpoint, namespace)
+        def begin(kind: str, endpoint: str, namespace: str | None = None, keys: Path | None = None) -> Peer:
+            peer = Peer(kind, endpoint, namespace, keys)
             stack.callback(peer.kill)
             return peer
 
@@ -74,9 +78,15 @@ class Network:
         robot: Namespace of the client.
         runtime: Namespace of the server.
         endpoint: Where a server in it listens.
+        keys: Folder of the keys of both: other machines reach no server without.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, keys: Path) -> None:
+        self.keys = keys
+        robot, server = make_pair(), make_pair()
+        write_pair(keys / "server", "server", server)
+        write_pair(keys, "robot", robot)
+        write_public(keys / "server" / "clients" / "robot.key", "robot", robot.public)
         self.robot, self.runtime = f"{name}a", f"{name}b"
         self.endpoint = "tcp://10.231.7.2:5555"
         for namespace in (self.robot, self.runtime):
@@ -125,9 +135,9 @@ def sh(*command: str) -> None:
 
 
 @pytest.fixture
-def network() -> Iterator[Network]:
+def network(tmp_path: Path) -> Iterator[Network]:
     if os.geteuid() != 0 or not shutil.which("ip") or not shutil.which("iptables"):
         pytest.skip("network namespaces need root, iproute2 and iptables")
-    made = Network(f"st4vla{os.getpid()}")
+    made = Network(f"st4vla{os.getpid()}", tmp_path / "keys")
     yield made
     made.close()

@@ -1,6 +1,6 @@
 """A server and a control loop in processes of their own, for tests that kill them or cut them off.
 
-`peer.py server ENDPOINT` serves until SIGTERM and then prints its counts. `peer.py loop ENDPOINT` streams and plays at
+`peer.py server ENDPOINT [KEYS]` serves until SIGTERM and then prints its counts. `peer.py loop ENDPOINT [KEYS]` streams and plays at
 50 Hz until SIGTERM and then prints what it saw, all as JSON.
 """
 
@@ -8,6 +8,7 @@ import json
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from st4vla.contracts.messages import ActionChunk, ErrorReply, Observation, View
 from st4vla.contracts.staleness import AgeBounds, Staleness
 from st4vla.runtime.client import Client
 from st4vla.runtime.core import Core
+from st4vla.runtime.curve import ClientKeys, ServerKeys
 from st4vla.runtime.player import Player
 from st4vla.runtime.policy import NullPolicy
 from st4vla.runtime.scheduler import SchedulingConfig
@@ -31,11 +33,15 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def serve(endpoint: str) -> dict[str, Any]:
+def serve(endpoint: str, keys: Path | None) -> dict[str, Any]:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     config = SchedulingConfig(staleness=BOUNDS, idle_ns=NS_PER_S)
-    server = Server(Core(NullPolicy(image_size=SIZE, act_s=0.01, plan_s=0.03), config), endpoint)
+    server = Server(
+        Core(NullPolicy(image_size=SIZE, act_s=0.01, plan_s=0.03), config),
+        endpoint,
+        None if keys is None else ServerKeys.load(keys / "server"),
+    )
     server.start()
     say(server.endpoint)
     stop.wait()
@@ -43,14 +49,15 @@ def serve(endpoint: str) -> dict[str, Any]:
     return dict(server.core.counts)
 
 
-def loop(endpoint: str) -> dict[str, Any]:
+def loop(endpoint: str, keys: Path | None) -> dict[str, Any]:
     """Play like a robot: each tick sends a frame, takes what has come and executes what is due."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     pixels = np.zeros((SIZE, SIZE, 3), np.uint8)
     player, arrivals, executed, errors = Player(BOUNDS), [], [], []
     captures: dict[int, int] = {}
-    with Client(endpoint) as client:
+    own = None if keys is None else ClientKeys.load(keys / "robot.key_secret", keys / "server" / "server.key")
+    with Client(endpoint, own) as client:
         due_ns = monotonic_ns()
         say("ready")
         while not stop.is_set():
@@ -74,4 +81,5 @@ def loop(endpoint: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    say(json.dumps({"server": serve, "loop": loop}[sys.argv[1]](sys.argv[2])))
+    kind, address, *folder = sys.argv[1:]
+    say(json.dumps({"server": serve, "loop": loop}[kind](address, Path(folder[0]) if folder else None)))

@@ -28,8 +28,8 @@ def check_after(seen: dict[str, Any], ended_ns: int) -> None:
 
 @pytest.mark.parametrize("share", [0.05, 0.3])
 def test_lost_packets(network: Any, start: Callable[..., Any], lasting: Callable[[float], None], share: float) -> None:
-    start("server", network.endpoint, network.runtime)
-    loop = start("loop", network.endpoint, network.robot)
+    start("server", network.endpoint, network.runtime, network.keys)
+    loop = start("loop", network.endpoint, network.robot, network.keys)
     lasting(1.0)
     network.lose(share)
     began_ns = time.monotonic_ns()
@@ -44,8 +44,8 @@ def test_lost_packets(network: Any, start: Callable[..., Any], lasting: Callable
 
 
 def test_a_pulled_cable(network: Any, start: Callable[..., Any], lasting: Callable[[float], None]) -> None:
-    server = start("server", network.endpoint, network.runtime)
-    loop = start("loop", network.endpoint, network.robot)
+    server = start("server", network.endpoint, network.runtime, network.keys)
+    loop = start("loop", network.endpoint, network.robot, network.keys)
     lasting(1.0)
     network.plug("down")
     cut_ns = time.monotonic_ns()
