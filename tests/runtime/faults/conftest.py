@@ -28,11 +28,8 @@ class Peer:
 
     def __init__(self, kind: str, endpoint: str, namespace: str | None = None, keys: Path | None = None) -> None:
         inside = [] if namespace is None else ["ip", "netns", "exec", namespace]
-        self.process = subprocess.Popen(
-            [*inside, sys.executable, str(PEER), kind, endpoint, *([] if keys is None else [str(keys)])],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        arguments = [str(PEER), kind, endpoint, *([] if keys is None else [str(keys)])]
+        self.process = subprocess.Popen([*inside, sys.executable, *arguments], stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         self.first = self.process.stdout.readline().strip()
 

@@ -1,7 +1,7 @@
 """A server and a control loop in processes of their own, for tests that kill them or cut them off.
 
-`peer.py server ENDPOINT [KEYS]` serves until SIGTERM and then prints its counts. `peer.py loop ENDPOINT [KEYS]` streams and plays at
-50 Hz until SIGTERM and then prints what it saw, all as JSON.
+`peer.py server ENDPOINT [KEYS]` serves until SIGTERM and then prints its counts. `peer.py loop ENDPOINT [KEYS]` streams
+and plays at 50 Hz until SIGTERM and then prints what it saw, all as JSON.
 """
 
 import json
@@ -37,11 +37,8 @@ def serve(endpoint: str, keys: Path | None) -> dict[str, Any]:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     config = SchedulingConfig(staleness=BOUNDS, idle_ns=NS_PER_S)
-    server = Server(
-        Core(NullPolicy(image_size=SIZE, act_s=0.01, plan_s=0.03), config),
-        endpoint,
-        None if keys is None else ServerKeys.load(keys / "server"),
-    )
+    own = None if keys is None else ServerKeys.load(keys / "server")
+    server = Server(Core(NullPolicy(image_size=SIZE, act_s=0.01, plan_s=0.03), config), endpoint, own)
     server.start()
     say(server.endpoint)
     stop.wait()
