@@ -200,7 +200,7 @@ def test_a_stranger_gets_nothing_and_is_counted(server: Server, keyring: Keyring
             Client(relay.endpoint, make(keyring, robot)) as stranger,
             pytest.raises(ServerUnreachableError, match=re.escape(match)),
         ):
-            stranger.hello(0.4)
+            stranger.hello(1.0)
         await_count(server, "handshakes_refused", 1)
     assert server.core.counts["messages"] == server.core.counts["messages_refused"] == 0
     assert relay.links
@@ -301,7 +301,7 @@ def test_keys_guard_a_socket_file_as_well(keyring: Keyring, robot: ClientKeys, t
     ):
         client.hello()
         with pytest.raises(ServerUnreachableError, match="give --key and --server-key"):
-            stranger.hello(0.4)
+            stranger.hello(1.0)
 
 
 def test_a_key_that_is_taken_away_is_noticed_by_a_server_that_runs(
