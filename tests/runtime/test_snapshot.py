@@ -10,6 +10,8 @@ from st4vla.contracts.messages import ActionChunk, Message, Observation, View
 from st4vla.contracts.staleness import AgeBounds, Staleness
 from st4vla.runtime.chunking import FREE, Splice
 from st4vla.runtime.core import Core
+from st4vla.runtime.diagnosis import CACHE_NS
+from st4vla.runtime.doors.opening import open_doors
 from st4vla.runtime.observer import Observer
 from st4vla.runtime.policy import Acted, NullPolicy, PlanTensors, Views
 from st4vla.runtime.scheduler import SchedulingConfig
@@ -129,3 +131,18 @@ def test_an_observer_tells_the_phases_of_a_server(core: Core) -> None:
     assert observer.why_dead() is None, "a thread that has ended is no fault of a server that stops"
     assert "a running call is waited for" in (observer.why_not_ready() or "")
     assert (observer.snapshot().health, observer.snapshot().ready) == ("stopping", False)
+
+
+def test_doors_are_watched_and_what_they_count_is_told(core: Core) -> None:
+    observer = Observer("null", "00")
+    with open_doors(core, ["gr00t=tcp://127.0.0.1:*"]) as doors:
+        observer.serving(core, doors)
+        doors[0].counts["messages"] += 3
+        found = observer.snapshot()
+        assert (found.counts["door_gr00t_messages"], found.health) == (3, "ready")
+        assert "gr00t_door_ended" in found.cause_names
+    time.sleep(CACHE_NS / NS_PER_S)
+    (cause,) = observer.snapshot().causes
+    assert cause.name == "gr00t_door_ended"
+    assert cause.text.endswith("has ended, and its clients get nothing: restart the server")
+    assert observer.why_dead() is None, "clients of other doors are served"

@@ -148,6 +148,9 @@ class Core:
             limit = self.scheduler.config.max_clients
             text = f"all {limit} places are taken; try again later or raise --max-clients"
             return self.refusal(ErrorCode.TOO_MANY_CLIENTS, text, observation.sequence)
+        if self.scheduler.cannot_plan(client, observation.instruction):
+            text = f"{observation.instruction!r} could not become a plan; send another instruction"
+            return self.refusal(ErrorCode.OBSERVATION, text, observation.sequence)
         self._outlets[client] = deliver
         self.counts["observations"] += 1
         self.scheduler.submit(client, frame)

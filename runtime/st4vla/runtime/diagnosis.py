@@ -1,7 +1,7 @@
 """What an operator should look at: each cause is a name for alerts and a sentence that says what to do.
 
-A cause that has gone is shown for a few seconds more, and a share that has raised one must fall well below what raised
-it, so that nothing flickers.
+What comes and goes with single calls is shown for a few seconds more, and a share that has raised a cause must fall
+well below what raised it, so that nothing flickers. What is so or not, such as a thread that runs, is told as it is.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ FEWEST = 3
 FRESH_AGAIN = 0.8
 #: What is longer ago is no cause any more.
 MEMORY_NS = 30 * NS_PER_S
-#: How long a cause is shown at least.
+#: How long a cause that may flicker is shown at least, and which those are.
 LINGER_NS = 5 * NS_PER_S
+LINGERING = frozenset({"system1_fails", "system2_fails", "unsafe_output", "stale_plans", "stale_answers"})
 #: A client that was silent for longer waits for nothing.
 ACTIVE_NS = 2 * NS_PER_S
 #: Whoever asks more often is told the same, so that asking costs the systems nothing.
@@ -100,7 +101,11 @@ class Diagnosis:
             if self._looked_ns is None or now_ns - self._looked_ns >= CACHE_NS:
                 self._looked_ns = now_ns
                 self._raised |= {name: (now_ns, said) for name, said in self._look(now_ns)}
-                self._raised = {name: was for name, was in self._raised.items() if now_ns - was[0] < LINGER_NS}
+                self._raised = {
+                    name: (at_ns, said)
+                    for name, (at_ns, said) in self._raised.items()
+                    if at_ns == now_ns or (name in LINGERING and now_ns - at_ns < LINGER_NS)
+                }
             return tuple(Cause(name, said) for name, (_, said) in self._raised.items())
 
     def _look(self, now_ns: int) -> Iterator[tuple[str, str]]:

@@ -27,6 +27,9 @@ COUNTERS = (
     ("frames_superseded", "st4vla_frames_superseded", "Frames that a newer one replaced before System 1 took them."),
     ("replies_superseded", "st4vla_replies_superseded", "Replies that a newer one replaced before they were taken."),
     ("replies_dropped", "st4vla_replies_dropped", "Replies to clients that were gone."),
+    ("handshakes_refused", "st4vla_handshakes_refused", "Strangers that were turned away for want of a key."),
+    ("messages_refused", "st4vla_messages_refused", "Messages by a key that is not allowed, or of another's address."),
+    ("clients_revoked", "st4vla_clients_revoked", "Clients that were cut off because their key was revoked."),
 )
 #: Counters with a label: prefix in the snapshot's counts, name, label, values that it always has, what it counts.
 LABELLED = (

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from st4vla.contracts.clock import monotonic_ns
 from st4vla.runtime.core import Core
-from st4vla.runtime.diagnosis import CAUSES, Cause
+from st4vla.runtime.diagnosis import CAUSES, Cause, Check
+from st4vla.runtime.doors.door import Door
 from st4vla.runtime.snapshot import Snapshot, take_snapshot
 
 WARMING_UP = Cause("warming_up", "warming up: the engines are being loaded and run for the first time")
@@ -24,10 +27,14 @@ class Observer:
     def __init__(self, bundle_name: str, bundle_digest: str) -> None:
         self._bundle = bundle_name, bundle_digest
         self._core: Core | None = None
+        self._doors: tuple[Door, ...] = ()
         self._stopping = False
 
-    def serving(self, core: Core) -> None:
-        """Note that a core serves."""
+    def serving(self, core: Core, doors: Sequence[Door] = ()) -> None:
+        """Note that a core serves, through doors for other projects' clients as well."""
+        for door in doors:
+            core.diagnosis.watch(f"{door.name}_door_ended", _door_check(door))
+        self._doors = tuple(doors)
         self._core = core
 
     def stopping(self) -> None:
@@ -50,7 +57,12 @@ class Observer:
         """Return what it is like now."""
         if self._core is None:
             return Snapshot(*self._bundle, "starting", ready=False, causes=(WARMING_UP,), cause_names=CAUSES)
-        found = take_snapshot(self._core, monotonic_ns())
+        found = take_snapshot(self._core, monotonic_ns(), self._doors)
         if not self._stopping:
             return found
         return msgspec.structs.replace(found, health="stopping", ready=False, causes=(STOPPING, *found.causes))
+
+
+def _door_check(door: Door) -> Check:
+    said = f"the door at {door.address} has ended, and its clients get nothing: restart the server"
+    return lambda: None if door.is_open else said

@@ -103,7 +103,7 @@ class Scheduler:
                 session.superseded += 1
                 self.counts["frames_superseded"] += 1
             session.frame = frame
-            session.learn(frame.observation)
+            session.learn(frame.observation, frame.received_ns)
             session.replan |= frame.observation.replan
             if self._frame_to_act_on(session) is not None:
                 self._to_act.notify()
@@ -152,6 +152,8 @@ class Scheduler:
             # What was handed out for another instruction is held to only where it will have been executed.
             soft = observation.instruction == session.timeline_instruction
             session.timeline_instruction = observation.instruction
+            if observation.fresh:
+                session.timeline.clear()
             session.acted_on = observation.sequence
             session.acted_ns = now_ns
             splice = session.timeline.splice(frame.capture_ns, session.delay.estimate_ns, soft=soft)
@@ -242,6 +244,12 @@ class Scheduler:
             if session is not None and session.planning is job:
                 session.planning = None
                 session.failed_instruction = job.frame.observation.instruction if for_good else None
+
+    def cannot_plan(self, identity: bytes, instruction: str) -> bool:
+        """Say whether a client's instruction has failed for good."""
+        with self._lock:
+            session = self._sessions.get(identity)
+            return session is not None and session.failed_instruction == instruction
 
     def expire(self, now_ns: int) -> list[Overdue]:
         """Give up every observation whose time is over, whether it waits or is worked on, and return them."""

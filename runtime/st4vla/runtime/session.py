@@ -108,6 +108,7 @@ class Session:
         changed: Its scene has changed since the last plan began.
         failed_instruction: An instruction that could not be planned, not tried again until it changes.
         clock: What its clock shows against ours.
+        sent_ns: When it sent its last frame, on its clock.
         held_chunk_id: The newest chunk that it said it has.
         handout: The newest chunk that it was given.
         handed_out_ns: When it was given its last chunks.
@@ -132,6 +133,7 @@ class Session:
     changed: bool = False
     failed_instruction: str | None = None
     clock: ClockOffsetEstimator = field(default_factory=ClockOffsetEstimator)
+    sent_ns: int = 0
     held_chunk_id: int = 0
     handout: Handout | None = None
     handed_out_ns: deque[int] = field(default_factory=lambda: deque(maxlen=128))
@@ -155,8 +157,16 @@ class Session:
         if len(self._order) > 8:
             self._sent.pop(self._order.popleft(), None)
 
-    def learn(self, observation: Observation) -> None:
-        """Learn from what a client says of the newest chunk that it has."""
+    def learn(self, observation: Observation, received_ns: int) -> None:
+        """Learn from a message's times, and from what its client says of the newest chunk that it has."""
+        offset = self.clock.estimate
+        if offset is not None:
+            # Sent before the message before it, or after it was received: its clock has stepped.
+            early = observation.sent_ns < self.sent_ns
+            if early or observation.sent_ns + offset.offset_ns - offset.error_bound_ns > received_ns:
+                self.clock.forget()
+                self._sent.clear()
+        self.sent_ns = observation.sent_ns
         chunk_id, arrived_ns = observation.held_chunk_id, observation.held_received_ns
         if chunk_id == self.held_chunk_id:
             return

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -11,6 +12,7 @@ from st4vla.contracts.staleness import Staleness
 from st4vla.runtime.core import Core
 from st4vla.runtime.diagnosis import Cause
 from st4vla.runtime.distribution import Figures, rate_hz
+from st4vla.runtime.doors.door import Door
 from st4vla.runtime.printable import client_name, printable
 from st4vla.runtime.session import Session
 from st4vla.runtime.vitals import SystemVitals
@@ -127,13 +129,15 @@ class Snapshot(msgspec.Struct, frozen=True):
     cause_names: tuple[str, ...] = ()
 
 
-def take_snapshot(core: Core, now_ns: int) -> Snapshot:
-    """Return what a core is like; `now_ns` is on this machine's clock.
+def take_snapshot(core: Core, now_ns: int, doors: Sequence[Door] = ()) -> Snapshot:
+    """Return what a core is like, and what its doors have counted; `now_ns` is on this machine's clock.
 
     Both systems wait for it no longer than the reading of each client's session takes.
     """
     vitals, causes = core.vitals, core.diagnosis.causes(now_ns)
-    counts, config = dict(core.counts), core.scheduler.config
+    config, counts = core.scheduler.config, Counter(dict(core.counts))
+    for door in doors:
+        counts.update({f"door_{door.name}_{name}": count for name, count in dict(door.counts).items()})
     return Snapshot(
         bundle_name=core.info.name,
         bundle_digest=core.info.digest.hex(),
@@ -145,7 +149,7 @@ def take_snapshot(core: Core, now_ns: int) -> Snapshot:
         system2=_system(vitals.system2, now_ns),
         frame_age=vitals.frame_age.figures(now_ns),
         plan_age=vitals.plan_age.figures(now_ns),
-        counts=counts,
+        counts=dict(counts),
         drops=_drops(counts),
         max_clients=config.max_clients,
         clients=tuple(core.scheduler.survey(lambda session: _client(session, config.staleness, now_ns))),

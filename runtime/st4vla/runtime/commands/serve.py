@@ -22,12 +22,18 @@ from st4vla.runtime.change import ChangeConfig
 from st4vla.runtime.chunking import ChunkingConfig
 from st4vla.runtime.compiling import default_engines_folder, open_engines
 from st4vla.runtime.core import Core
+from st4vla.runtime.curve import ServerKeys
 from st4vla.runtime.device import this_device
+from st4vla.runtime.doors.opening import open_doors
+from st4vla.runtime.doors.options import HELP as DOOR_HELP
+from st4vla.runtime.doors.options import parse_door
 from st4vla.runtime.engines.catalogue import choose_backend
+from st4vla.runtime.memory import keep_freed_memory
 from st4vla.runtime.monitoring import Monitor
 from st4vla.runtime.observer import Observer
+from st4vla.runtime.safe_bind import require_safe_bind
 from st4vla.runtime.scheduler import SchedulingConfig
-from st4vla.runtime.server import Server
+from st4vla.runtime.server import SWITCH_INTERVAL_S, Server
 from st4vla.runtime.systemd import ServiceNotifier
 
 CHUNKING: dict[str, Literal["real_time", "ensemble", "replace"]] = {
@@ -35,8 +41,6 @@ CHUNKING: dict[str, Literal["real_time", "ensemble", "replace"]] = {
     "ensemble": "ensemble",
     "replace": "replace",
 }
-#: How soon a thread that waits for the interpreter gets it: System 1 must not wait for what System 2 does in Python.
-SWITCH_INTERVAL_S = 0.0005
 #: Defaults: a plan that is this old is not acted by, and one that is older still stops the arm.
 PLAN_HOLD_NS, PLAN_STOP_NS = 5 * NS_PER_S, 10 * NS_PER_S
 #: An arm that has held for so long stops.
@@ -50,6 +54,14 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--backend", help="engine library (default: the best one that works here)")
     parser.add_argument("--bind", default="tcp://127.0.0.1:5555", help="address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--keys",
+        type=Path,
+        metavar="FOLDER",
+        help="encrypt, and let in only clients whose keys are in FOLDER/clients; see `st4vla keys` (default: everybody "
+        "on this machine)",
+    )
+    parser.add_argument("--door", action="append", default=[], metavar="KIND=ADDRESS[,KEY=VALUE...]", help=DOOR_HELP)
     for system, pace in (("system1", "fast"), ("system2", "slow")):
         parser.add_argument(
             f"--{system}-threads",
@@ -99,6 +111,10 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     require_positive(options, "plan_hz", "max_clients", "system1_threads", "system2_threads")
+    for text in options.door:
+        parse_door(text)
+    keys = None if options.keys is None else ServerKeys.load(options.keys)
+    require_safe_bind(options.bind, keys)
     bundle = Bundle(options.bundle)
     config = _scheduling(options, bundle.manifest.action)
     backend = choose_backend(options.backend)
@@ -107,6 +123,7 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    keep_freed_memory()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     threads = {"system1_threads": options.system1_threads, "system2_threads": options.system2_threads}
     observer = Observer(bundle.manifest.name, bundle.digest)
@@ -114,14 +131,21 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
         policy.warm_up()
         core = Core(policy, config)
         core.diagnosis.watch("degraded_bundle", lambda: degradation(bundle.manifest))
-        server = Server(core, options.bind)
+        server = Server(core, options.bind, keys)
         server.start()
-        observer.serving(core)
-        with ServiceNotifier(observer):
-            print(f"serving {bundle.manifest.name} on {server.endpoint}", flush=True)
-            stop.wait()
-        observer.stopping()
-        server.stop()
+        try:
+            with open_doors(core, options.door) as doors:
+                for door in doors:
+                    print(f"door {door.address}")
+                if keys is not None:
+                    print(f"clients that are let in: {', '.join(sorted(keys.clients.allowed.values())) or 'none yet'}")
+                observer.serving(core, doors)
+                with ServiceNotifier(observer):
+                    print(f"serving {bundle.manifest.name} on {server.endpoint}", flush=True)
+                    stop.wait()
+                observer.stopping()
+        finally:
+            server.stop()
     return {"endpoint": server.endpoint, **server.core.counts}
 
 
