@@ -6,8 +6,7 @@ so that what each of them got is what it got then, and every answer is compared 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -17,11 +16,11 @@ from st4vla.runtime.core import Core
 from st4vla.runtime.frame import Frame
 from st4vla.runtime.policy import Acted, PlanTensors, Policy
 from st4vla.runtime.recording.comparing import Comparer, largest_difference
-from st4vla.runtime.recording.describing import describe, describe_chunk
+from st4vla.runtime.recording.describing import describe, describe_acted, describe_chunk
+from st4vla.runtime.recording.header import RecordingEnd
 from st4vla.runtime.recording.journal import Note
-from st4vla.runtime.recording.mcap_file import RecordingEnd
 from st4vla.runtime.recording.reader import RecordedCall, RecordingReader
-from st4vla.runtime.recording.records import CALL, ActionChunk, ActedRecord, Call
+from st4vla.runtime.recording.records import CALL, ActedRecord, ActionChunk, Call
 from st4vla.runtime.safety import require_finite
 from st4vla.runtime.session import ActJob, Handout, PlanJob
 
@@ -86,8 +85,8 @@ class Replayer:
         if header.bundle_digest != info.digest.hex():
             msg = (
                 f"{recording.path} was recorded with the bundle {header.bundle_name!r} of digest "
-                f"{header.bundle_digest[:16]}...; this is {info.name!r} of digest {info.digest.hex()[:16]}...: replay it "
-                "with the bundle that was served"
+                f"{header.bundle_digest[:16]}...; this is {info.name!r} of digest {info.digest.hex()[:16]}...: "
+                "replay it with the bundle that was served"
             )
             raise RecordingError(msg)
         self._recording, self._policy, self._keep_going = recording, policy, keep_going
@@ -102,11 +101,8 @@ class Replayer:
         self._sequence = 0
         self.report = ReplayReport()
 
-    def run(self, progress: Callable[[ReplayReport], None] = lambda _: None) -> ReplayReport:
+    def run(self) -> ReplayReport:
         """Replay everything, or up to the first difference.
-
-        Args:
-            progress: Called after each call.
 
         Raises:
             RecordingError: The recording was altered.
@@ -115,7 +111,6 @@ class Replayer:
         for event in self._recording.events():
             if isinstance(event, RecordedCall):
                 self._call(event)
-                progress(report)
             else:
                 self._chunk(event)
             if report.differences and not self._keep_going:
@@ -255,13 +250,11 @@ class Replayer:
         if isinstance(acted, Exception):
             self._differ(call, f"System 1 failed in the replay: {acted}")
             return then
-        note = Note(0, call.name, call.time_ns, given=acted)
-        now = describe(note).acted
-        assert now is not None  # noqa: S101 - it was given
+        now = describe_acted(acted)
         self.report.largest = max(self.report.largest, largest_difference(recorded.actions, now.actions))
         if now == recorded:
             return acted
-        found = self._comparer.calls(replace(call, client=b"", outcome=describe(note).outcome), describe(note))
+        found = self._comparer.acted(recorded, now)
         if found is not None:
             self._differ(call, found)
         return then

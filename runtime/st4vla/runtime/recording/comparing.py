@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from st4vla.runtime.recording.records import ActionChunk, Call
+from st4vla.runtime.recording.records import ActedRecord, ActionChunk, Call
 
 #: The order of calls is the recording's, and how long an engine took is no outcome.
-IGNORED = frozenset({"number", "job", "slot", "inference_ns", "frame.number"})
+IGNORED = frozenset({"number", "job", "inference_ns"})
 #: On another device these have other last bits, which a digest cannot compare.
 IGNORED_ELSEWHERE = frozenset({"planned.tensors.digest", "outcome.prefix"})
 NAMES = {
@@ -41,6 +41,10 @@ class Comparer:
     def calls(self, recorded: Call, replayed: Call) -> str | None:
         """Return the first difference of two calls, or None."""
         return self._first(recorded, replayed, "")
+
+    def acted(self, recorded: ActedRecord, replayed: ActedRecord) -> str | None:
+        """Return the first difference of what System 1 made, or None."""
+        return self._first(recorded, replayed, "acted.")
 
     def chunks(self, recorded: ActionChunk, replayed: ActionChunk) -> str | None:
         """Return the first difference of two chunks as they went out, or None."""
@@ -93,7 +97,8 @@ class Comparer:
         """Return for each column of numbers what a tolerance of 1 stands for."""
         if where in {"acted.actions", "outcome.actions"}:
             return np.ones(recorded.shape[1])
-        return np.abs(recorded).max(0).astype(np.float64)
+        scale: npt.NDArray[np.float64] = np.abs(recorded.astype(np.float64)).max(0)
+        return scale
 
 
 def largest_difference(recorded: bytes, replayed: bytes) -> float:

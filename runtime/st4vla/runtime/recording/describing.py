@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 from crc32c import crc32c
@@ -47,7 +48,7 @@ def describe(note: Note, frame_number: int = 0) -> Call:
         for_good=given is True,
         outcome=_outcome(note.answer),
         frame=_frame(given, note.slot, frame_number),
-        acted=_acted(given),
+        acted=describe_acted(given) if isinstance(given, Acted) else None,
         planned=_planned(given),
     )
 
@@ -60,6 +61,13 @@ def view_topic(slot: int, view: str, encoding: ImageEncoding) -> str:
 def state_topic(slot: int) -> str:
     """Return the topic of a client's robot state."""
     return f"/clients/{slot}/robot_state"
+
+
+def describe_acted(acted: Acted) -> ActedRecord:
+    """Return what is written of what System 1 made."""
+    if acted.cells is None:
+        return ActedRecord(_bytes(acted.actions), b"", 0)
+    return ActedRecord(_bytes(acted.actions), _bytes(acted.cells), len(acted.cells))
 
 
 def describe_state(observation: Observation) -> RobotState | None:
@@ -162,13 +170,6 @@ def _frame(given: Given, slot: int, number: int) -> FrameRecord | None:
     )
 
 
-def _acted(given: Given) -> ActedRecord | None:
-    if not isinstance(given, Acted):
-        return None
-    cells = given.cells
-    return ActedRecord(_bytes(given.actions), b"" if cells is None else _bytes(cells), 0 if cells is None else len(cells))
-
-
 def _planned(given: Given) -> PlannedRecord | None:
     if not isinstance(given, PlanTensors):
         return None
@@ -180,27 +181,8 @@ def _planned(given: Given) -> PlannedRecord | None:
 
 
 def _outcome(answer: Answer) -> Outcome:
-    if isinstance(answer, bool):
-        return Outcome(accepted=answer)
-    if isinstance(answer, ActJob):
-        return _taken(answer)
-    if isinstance(answer, PlanJob):
-        return Outcome(sequence=answer.frame.observation.sequence, reason=answer.reason.name)
-    if isinstance(answer, HeldPlan):
-        return Outcome(plan_id=answer.plan_id, reason=answer.reason.name)
-    if isinstance(answer, Handout):
-        return Outcome(
-            chunk_id=answer.chunk_id,
-            pace=answer.pace.name,
-            frame_age_ns=answer.frame_age_ns,
-            plan_age_ns=answer.plan_age_ns,
-            actions=_bytes(answer.actions),
-        )
-    if isinstance(answer, Overdue):
-        return Outcome(overdue=(_overdue(answer),))
-    if isinstance(answer, list):
-        return Outcome(overdue=tuple(map(_overdue, answer)))
-    return Outcome()
+    describe_answer = next((how for kind, how in _OUTCOMES if isinstance(answer, kind)), None)
+    return Outcome() if describe_answer is None else describe_answer(answer)
 
 
 def _taken(job: ActJob) -> Outcome:
@@ -211,6 +193,16 @@ def _taken(job: ActJob) -> Outcome:
         start_ns=job.splice.start_ns,
         frozen_steps=job.splice.frozen_steps,
         prefix=_held(job.splice),
+    )
+
+
+def _handed_out(handout: Handout) -> Outcome:
+    return Outcome(
+        chunk_id=handout.chunk_id,
+        pace=handout.pace.name,
+        frame_age_ns=handout.frame_age_ns,
+        plan_age_ns=handout.plan_age_ns,
+        actions=_bytes(handout.actions),
     )
 
 
@@ -226,3 +218,14 @@ def _overdue(overdue: Overdue) -> OverdueRecord:
 
 def _bytes(array: Array) -> bytes:
     return array.astype("<f4", copy=False).tobytes()
+
+
+_OUTCOMES: tuple[tuple[type, Callable[[Any], Outcome]], ...] = (
+    (bool, lambda answer: Outcome(accepted=answer)),
+    (ActJob, _taken),
+    (PlanJob, lambda job: Outcome(sequence=job.frame.observation.sequence, reason=job.reason.name)),
+    (HeldPlan, lambda plan: Outcome(plan_id=plan.plan_id, reason=plan.reason.name)),
+    (Handout, _handed_out),
+    (Overdue, lambda overdue: Outcome(overdue=(_overdue(overdue),))),
+    (list, lambda overdue: Outcome(overdue=tuple(map(_overdue, overdue)))),
+)

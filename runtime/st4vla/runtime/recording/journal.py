@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from typing_extensions import override
+
 from st4vla.contracts.action import ActionSpec
 from st4vla.contracts.messages import Message, Observation
 from st4vla.runtime.frame import Frame
@@ -93,6 +95,7 @@ class JournaledScheduler(Scheduler):
         """Return the number that a client has in topics, 1 to `max_clients`; 0 for one that has no place."""
         return self._slots.get(identity, 0)
 
+    @override
     def admit(self, identity: bytes, now_ns: int) -> bool:
         with self._lock:
             admitted = super().admit(identity, now_ns)
@@ -104,6 +107,7 @@ class JournaledScheduler(Scheduler):
             self._note("admit", now_ns, identity, answer=admitted)
             return admitted
 
+    @override
     def submit(self, identity: bytes, frame: Frame) -> None:
         with self._lock:
             # Taken before anybody decodes the views, after which the frame lets go of their bytes.
@@ -111,12 +115,14 @@ class JournaledScheduler(Scheduler):
             super().submit(identity, frame)
             self._note("submit", frame.received_ns, identity, given=given)
 
+    @override
     def leave(self, identity: bytes) -> None:
         with self._lock:
             super().leave(identity)
             self._note("leave", None, identity)
             self._slots.pop(identity, None)
 
+    @override
     def take_act_job(self, now_ns: int) -> ActJob | None:
         with self._lock:
             job = super().take_act_job(now_ns)
@@ -125,18 +131,21 @@ class JournaledScheduler(Scheduler):
                 self._note("take_act_job", now_ns, job.identity, answer=job)
             return job
 
+    @override
     def finish_act(self, job: ActJob, acted: Acted, now_ns: int) -> Handout | Overdue | None:
         with self._lock:
             handout = super().finish_act(job, acted, now_ns)
             self._note("finish_act", now_ns, job.identity, job=job, given=acted, answer=handout)
             return handout
 
+    @override
     def fail_act(self, job: ActJob) -> bool:
         with self._lock:
             failed = super().fail_act(job)
             self._note("fail_act", None, job.identity, job=job, answer=failed)
             return failed
 
+    @override
     def take_plan_job(self, now_ns: int) -> PlanJob | None:
         with self._lock:
             job = super().take_plan_job(now_ns)
@@ -145,17 +154,20 @@ class JournaledScheduler(Scheduler):
                 self._note("take_plan_job", now_ns, job.identity, answer=job)
             return job
 
+    @override
     def finish_plan(self, job: PlanJob, tensors: PlanTensors) -> HeldPlan:
         with self._lock:
             plan = super().finish_plan(job, tensors)
             self._note("finish_plan", None, job.identity, job=job, given=tensors, answer=plan)
             return plan
 
+    @override
     def fail_plan(self, job: PlanJob, *, for_good: bool) -> None:
         with self._lock:
             super().fail_plan(job, for_good=for_good)
             self._note("fail_plan", None, job.identity, job=job, given=for_good)
 
+    @override
     def expire(self, now_ns: int) -> list[Overdue]:
         with self._lock:
             overdue = super().expire(now_ns)
@@ -163,6 +175,7 @@ class JournaledScheduler(Scheduler):
                 self._note("expire", now_ns, answer=overdue)
             return overdue
 
+    @override
     def close(self) -> None:
         with self._lock:
             super().close()

@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import IO, Any, TypeVar, cast
 
-import msgspec
 from mcap.writer import CompressionType, Writer
 
-from st4vla.runtime.recording.records import RecordingHeader
+from st4vla.runtime.recording.header import END_NAME, HEADER_NAME, RecordingEnd, RecordingHeader, to_metadata
 from st4vla.runtime.recording.reserved_file import ReservedFile
 from st4vla.runtime.recording.schemas import Schema
 
-HEADER_NAME, END_NAME = "st4vla.recording", "st4vla.end"
 LIBRARY = "st4vla"
 CHUNK_BYTES = 1 << 20
 #: Of the space set aside: for what lies around messages, and for what the index says of one chunk.
 AROUND_BYTES, INDEX_BYTES = 1 << 18, 1 << 10
 
 T = TypeVar("T")
-
-
-class RecordingEnd(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a recording that was ended says last; one whose recorder was killed says nothing.
-
-    Attributes:
-        calls: How many are in it.
-        cut: Why what came after them is not in it; empty for a recording that is whole.
-    """
-
-    calls: int
-    cut: str = ""
 
 
 class McapFile:
@@ -46,11 +31,11 @@ class McapFile:
     """
 
     def __init__(
-        self, file: ReservedFile, header: RecordingHeader, compression: CompressionType = CompressionType.NONE
+        self, file: ReservedFile, header: RecordingHeader, compression: CompressionType = CompressionType.LZ4
     ) -> None:
         self._file = file
         self._offset_ns = header.clock_wall_ns - header.clock_monotonic_ns
-        self._writer = Writer(cast("IO[Any]", file), chunk_size=CHUNK_BYTES, compression=compression)
+        self._writer: Any = Writer(cast("IO[Any]", file), chunk_size=CHUNK_BYTES, compression=compression)
         self._schemas: dict[str, int] = {}
         self._channels: dict[str, int] = {}
         self._largest = 0
@@ -125,8 +110,3 @@ class McapFile:
         """Keep room for a chunk that is written, the one in progress, and the index."""
         chunks = self._file.tell() // CHUNK_BYTES + 1
         self._file.reserve(2 * (CHUNK_BYTES + self._largest) + AROUND_BYTES + INDEX_BYTES * chunks)
-
-
-def to_metadata(struct: msgspec.Struct) -> dict[str, str]:
-    """Return a struct as a metadata record: each field as JSON."""
-    return {name: msgspec.json.encode(getattr(struct, name)).decode() for name in struct.__struct_fields__}

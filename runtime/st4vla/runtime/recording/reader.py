@@ -21,15 +21,13 @@ from st4vla.contracts import messages
 from st4vla.contracts.errors import RecordingError
 from st4vla.contracts.messages import ImageEncoding, Observation, View
 from st4vla.runtime.recording import records
-from st4vla.runtime.recording.mcap_file import END_NAME, HEADER_NAME, RecordingEnd
+from st4vla.runtime.recording.header import END_NAME, HEADER_NAME, RECORDING_FORMAT, RecordingEnd, RecordingHeader
 from st4vla.runtime.recording.records import (
-    RECORDING_FORMAT,
     ActionChunk,
     Call,
     CompressedImage,
     FrameRecord,
     RawImage,
-    RecordingHeader,
     RobotState,
     ViewRecord,
 )
@@ -174,7 +172,9 @@ class RecordingReader:
         )
 
     def _view(self, call: Call, view: ViewRecord, image: Any) -> View:
-        where = f"{self.path}: call {call.number}: frame {call.frame.sequence if call.frame else 0} of client {call.slot}"
+        where = (
+            f"{self.path}: call {call.number}: frame {call.frame.sequence if call.frame else 0} of client {call.slot}"
+        )
         if not isinstance(image, RawImage | CompressedImage):
             msg = f"{where}: the picture of view {view.name!r} is not in the file"
             raise RecordingError(msg)

@@ -6,30 +6,28 @@ up, is full or fails, the recording ends where it is and says why; service goes 
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import os
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from mcap.writer import CompressionType
 from typing_extensions import Self
 
 from st4vla.contracts.clock import monotonic_ns
 from st4vla.contracts.errors import StorageError
-from st4vla.contracts.manifests import DeviceFingerprint
 from st4vla.contracts.messages import ActionChunk, ErrorReply, ImageEncoding, Message, Plan, View
-from st4vla.runtime.policy import PlanTensors, PolicyInfo
+from st4vla.runtime.policy import PlanTensors
 from st4vla.runtime.recording import describing, records
+from st4vla.runtime.recording.header import RecordingEnd, RecordingHeader
 from st4vla.runtime.recording.journal import Note, Submitted
-from st4vla.runtime.recording.mcap_file import McapFile, RecordingEnd
-from st4vla.runtime.recording.records import RECORDING_FORMAT, RecordingHeader
+from st4vla.runtime.recording.mcap_file import McapFile
 from st4vla.runtime.recording.reserved_file import ReservedFile, Write
-from st4vla.runtime.scheduler import SchedulingConfig
+from st4vla.runtime.recording.schemas import Timestamp
 
 LOG = logging.getLogger(__name__)
 
@@ -70,7 +68,7 @@ class Recording:
         *,
         limit_bytes: int = 0,
         waiting_bytes: int = WAITING_BYTES,
-        compression: CompressionType = CompressionType.NONE,
+        compression: CompressionType = CompressionType.LZ4,
         write: Write = os.write,
     ) -> None:
         self.path = path
@@ -106,6 +104,10 @@ class Recording:
     def waiting_bytes(self) -> int:
         """How much waits to be written."""
         return self._waiting_bytes
+
+    def summary(self) -> dict[str, Any]:
+        """Return what became of it."""
+        return {"file": str(self.path), "bytes": self.written_bytes, "failed": self.failed, "lost": self.lost}
 
     def clock_ns(self) -> int:
         """Return this machine's monotonic clock."""
@@ -220,7 +222,7 @@ class Recording:
 
     def _write_view(self, view: View, note: Note) -> None:
         topic = describing.view_topic(note.slot, view.name, view.encoding)
-        stamp, data = records.Timestamp(self._mcap.wall_ns(note.time_ns)), view.data.tobytes()
+        stamp, data = Timestamp(self._mcap.wall_ns(note.time_ns)), view.data.tobytes()
         if view.encoding is ImageEncoding.JPEG:
             image = records.CompressedImage(stamp, data, "jpeg", view.name)
             self._mcap.add(records.COMPRESSED_IMAGE, topic, image, note.time_ns, self._frames)
@@ -237,32 +239,3 @@ class Recording:
             self._mcap.add(records.PLAN, f"{root}/plans", describing.describe_plan(message), time_ns)
         elif isinstance(message, ErrorReply):
             self._mcap.add(records.ERROR_REPLY, f"{root}/errors", describing.describe_error(message), time_ns)
-
-
-def header_for(
-    info: PolicyInfo,
-    config: SchedulingConfig,
-    fingerprint: DeviceFingerprint | None = None,
-    threads: Mapping[str, int | None] | None = None,
-) -> RecordingHeader:
-    """Return what a recording that begins now says of itself."""
-    return RecordingHeader(
-        format_version=RECORDING_FORMAT,
-        st4vla_version=importlib.metadata.version("st4vla"),
-        bundle_name=info.name,
-        bundle_digest=info.digest.hex(),
-        views=info.views,
-        action=info.action,
-        config=config,
-        clock_monotonic_ns=monotonic_ns(),
-        clock_wall_ns=time.time_ns(),
-        fingerprint=fingerprint,
-        threads={name: count for name, count in (threads or {}).items() if count is not None},
-    )
-
-
-def recording_path(where: Path, bundle_name: str) -> Path:
-    """Return the file to record to: `where` if it is named like one, or one named by the time in that folder."""
-    if where.suffix == ".mcap":
-        return where
-    return where / f"{bundle_name}-{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() // 10**6 % 1000:03d}.mcap"

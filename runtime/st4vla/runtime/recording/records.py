@@ -4,47 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import msgspec
-
-from st4vla.contracts.action import ActionSpec
-from st4vla.contracts.manifests import DeviceFingerprint, ViewSpec
 from st4vla.runtime.recording.schemas import Fixed32, Float32s, Float64s, Schema, Timestamp, Unsigned
-from st4vla.runtime.scheduler import SchedulingConfig
-
-RECORDING_FORMAT = 1
-
-
-class RecordingHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a recording says of itself, in the metadata record ``st4vla.recording`` at its beginning.
-
-    Attributes:
-        format_version: `RECORDING_FORMAT`.
-        st4vla_version: What wrote it.
-        bundle_name: What was served.
-        bundle_digest: SHA-256 of its manifest, hexadecimal.
-        views: The views that it takes.
-        action: What its actions are.
-        config: How it was scheduled.
-        clock_monotonic_ns: A time on the server's monotonic clock, which the journal's times are on.
-        clock_wall_ns: The same instant since 1970; their difference maps one to the other for the whole file.
-        fingerprint: The device; None for a policy without engines.
-        threads: CPU threads that were asked for, ``system1`` and ``system2``; one that is missing was left to what
-            compiling had found.
-        seeds: Where they are.
-    """
-
-    format_version: int
-    st4vla_version: str
-    bundle_name: str
-    bundle_digest: str
-    views: tuple[ViewSpec, ...]
-    action: ActionSpec
-    config: SchedulingConfig
-    clock_monotonic_ns: int
-    clock_wall_ns: int
-    fingerprint: DeviceFingerprint | None = None
-    threads: dict[str, int] = {}
-    seeds: str = "one an observation: frame.seed of each submit in /journal"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache
 from types import NoneType
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +20,10 @@ import numpy.typing as npt
 from st4vla.contracts.errors import MissingExtraError
 
 try:
+    import mcap  # noqa: F401 - what these messages are put into
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, timestamp_pb2
-except ImportError as error:  # pragma: no cover
-    _why = "recording needs the packages mcap and protobuf: pip install 'st4vla[record]'"
+except ImportError as error:
+    _why = f"recordings need {error.name}, which is not installed; run: pip install 'st4vla[record]'"
     raise MissingExtraError(_why) from error
 
 T = TypeVar("T")
@@ -36,7 +37,7 @@ Float64s = Annotated[npt.NDArray[np.float64], "double"]
 _FIELD = descriptor_pb2.FieldDescriptorProto
 _TIMESTAMP = "google.protobuf.Timestamp"
 _SCALARS = {int: "int64", bool: "bool", str: "string", bytes: "bytes", float: "double"}
-_DTYPES = {"float": np.dtype(np.float32), "double": np.dtype(np.float64)}
+_DTYPES: dict[str, Any] = {"float": np.float32, "double": np.float64}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ def _describe(target: Any, record: type, package: str) -> None:
 
 
 @lru_cache(maxsize=64)
-def _fields(record: type) -> tuple[_Field, ...]:
+def _fields(record: Any) -> tuple[_Field, ...]:
     hints = typing.get_type_hints(record, include_extras=True)
     return tuple(_field(entry.name, hints[entry.name]) for entry in fields(record))
 
@@ -147,7 +148,7 @@ def _field(name: str, hint: Any) -> _Field:
         inner = _field(name, choices[0])
         return _Field(name, inner.kind, inner.message, optional=True)
     if is_dataclass(hint):
-        return _Field(name, "message", hint)
+        return _Field(name, "message", cast("type", hint))
     return _Field(name, _SCALARS[hint])
 
 
@@ -155,7 +156,8 @@ def _fill(message: Any, record: Any) -> None:
     if isinstance(record, Timestamp):
         message.seconds, message.nanos = divmod(record.ns, 1_000_000_000)
         return
-    for field in _fields(type(record)):
+    kind: Any = type(record)
+    for field in _fields(kind):
         value = getattr(record, field.name)
         if value is None:
             continue
@@ -195,5 +197,3 @@ def _value(message: Any, field: _Field) -> Any:
     if field.optional and not message.HasField(field.name):
         return None
     return _read(value, inner)
-
-
