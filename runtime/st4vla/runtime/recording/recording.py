@@ -82,13 +82,13 @@ class Recording:
         self._ended = False
         self._slots: dict[bytes, int] = {}
         self._calls = self._frames = 0
+        if path.exists():
+            msg = f"{path} is there already; a recording never replaces a file: name another one, or a folder"
+            raise StorageError(msg)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = ReservedFile(path, write)
             self._mcap = McapFile(self._file, header, compression)
-        except FileExistsError as error:
-            msg = f"{path} is there already; a recording never replaces one: name another file, or a folder"
-            raise StorageError(msg) from error
         except OSError as error:
             msg = f"cannot record to {path}: {error.strerror}"
             raise StorageError(msg) from error
