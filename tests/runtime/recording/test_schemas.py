@@ -74,10 +74,11 @@ def test_a_picture_is_what_foxglove_calls_one() -> None:
         "data": (6, 12),
         "frame_id": (7, 9),
     }
-    image = RawImage(Timestamp(1_000_000_002), 2, 1, "rgb8", 6, b"abcdef", "wrist")
-    message = message_factory.GetMessageClass(raw_image).FromString(RAW_IMAGE.encode(image))
-    assert (message.timestamp.seconds, message.timestamp.nanos) == (1, 2)
-    assert (message.width, message.height, message.step, message.data) == (2, 1, 6, b"abcdef")
+    for data in (b"abcdef", bytes(range(256)) * 600):
+        image = RawImage(Timestamp(1_000_000_002), 2, 1, "rgb8", 6, data, "wrist")
+        message = message_factory.GetMessageClass(raw_image).FromString(RAW_IMAGE.encode(image))
+        assert (message.timestamp.seconds, message.timestamp.nanos, message.frame_id) == (1, 2, "wrist")
+        assert (message.width, message.height, message.step, message.data) == (2, 1, 6, data)
 
 
 def test_a_call_comes_back_as_it_was() -> None:
