@@ -53,6 +53,7 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
         replayer = Replayer(recording, policy, tolerance=options.tolerance, keep_going=options.keep_going)
         report = replayer.run()
     took_s = time.perf_counter() - began
+    to_the_end = options.keep_going or report.differences == 0
     end, session_s = report.end, (report.last_ns - report.first_ns) / NS_PER_S
     print(table(sorted(report.calls.items()), ("call", "replayed")))
     print(f"{report.chunks} chunks and {report.plans} plans compared, {session_s:.1f} s of a session in {took_s:.1f} s")
@@ -62,7 +63,7 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
         print(f"different: {sentence}")
     if report.differences and elsewhere and options.tolerance is None:
         print("engines of another device seldom agree to the bit; --tolerance allows for it")
-    if report.differences == 0 and end is None:
+    if to_the_end and end is None:
         print("the recording has no end: its recorder was killed")
     elif end is not None and end.cut:
         print(f"the recording was cut: {end.cut}")
@@ -77,7 +78,7 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
         "differences": report.differences,
         "largest_difference": report.largest,
         "first_difference": report.sentences[0] if report.sentences else None,
-        "whole": end is not None and not end.cut,
+        "whole": end is not None and not end.cut if to_the_end else None,
         "cut": end.cut if end is not None else None,
         "session_s": round(session_s, 3),
     }

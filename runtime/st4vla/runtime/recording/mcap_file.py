@@ -38,6 +38,7 @@ class McapFile:
         self._writer: Any = Writer(cast("IO[Any]", file), chunk_size=CHUNK_BYTES, compression=compression)
         self._schemas: dict[str, int] = {}
         self._channels: dict[str, int] = {}
+        self._latest: dict[int, int] = {}
         self._largest = 0
         self._writer.start(library=LIBRARY)
         self._writer.add_metadata(HEADER_NAME, to_metadata(header))
@@ -74,8 +75,10 @@ class McapFile:
         if len(data) > self._largest:
             self._largest = len(data)
             self._reserve()
-        at_ns = max(self.wall_ns(time_ns), 0)
-        self._writer.add_message(self._channel(topic, schema), at_ns, data, at_ns, sequence % 2**32)
+        channel = self._channel(topic, schema)
+        # Times of calls were read before the scheduler put them in order; on a topic time must not go back.
+        at_ns = self._latest[channel] = max(self.wall_ns(time_ns), self._latest.get(channel, 0))
+        self._writer.add_message(channel, at_ns, data, at_ns, sequence % 2**32)
 
     def flush(self) -> None:
         """Write the chunk in progress.
