@@ -5,10 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # apt needs root; where it is missing, the packages are named so that an administrator can install them.
-APT_PACKAGES := cmake libegl1 libosmesa6
+APT_PACKAGES := cmake iproute2 iptables libegl1 libosmesa6
 ROBOSUITE := robosuite==1.5.2
 
-.PHONY: help demo test test-all ctest lint bundle bench-export clean
+.PHONY: help demo test test-all ctest lint bundle bench-export bench-runtime clean
 
 help:
 	@echo "make demo      set up, and drive the simulated arm from the tiny bundle; results in out/demo"
@@ -16,6 +16,7 @@ help:
 	@echo "make test-all  the same with the slow tests"
 	@echo "make lint      ruff, mypy, import-linter"
 	@echo "make bench-export  engines on this CPU against eager PyTorch; trains the preset small first (half an hour or more)"
+	@echo "make bench-runtime  the runtime against others' wires and against itself (five minutes)"
 	@echo "make bundle    make bundles/tiny again from its seed"
 
 $(VENV)/.venv-made:
@@ -37,7 +38,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt $(VENV)/.system-packages | $(VENV)
 
 $(VENV)/.dev: $(VENV)/.demo
 	$(PIP) install -q -c constraints.txt torch==2.13.0
-	$(PIP) install -q -c constraints.txt -e '.[cpu,record,export,sim,bench,rtx,dev]'
+	$(PIP) install -q -c constraints.txt -e '.[cpu,doors,record,export,sim,bench,rtx,dev]'
 	touch $@
 
 demo: $(VENV)/.demo
@@ -87,6 +88,14 @@ out/bundle_small_cpu/bundle.json: $(SMALL)
 bench-export: out/bundle_small/bundle.json out/bundle_small_cpu/bundle.json
 	$(BIN)/st4vla bench-export out/small_trained/checkpoint --float32 out/bundle_small --quantised out/bundle_small_cpu \
 	  --data out/data/tabletop --out out/bench_export.json
+
+# Untrained weights of the preset small take as long as trained ones.
+out/bundle_untrained/bundle.json: | $(VENV)/.dev
+	$(BIN)/st4vla train init --preset small --seed 0 --out out/small_init --force
+	$(BIN)/st4vla export out/small_init --out out/bundle_untrained --name small
+
+bench-runtime: ctest out/bundle_untrained/bundle.json
+	$(BIN)/st4vla bench-runtime out/bundle_untrained --out out/bench_runtime.json
 
 clean:
 	rm -rf build out dist .mypy_cache .ruff_cache .pytest_cache

@@ -108,6 +108,13 @@ def test_views_that_lie_are_refused(field: str, code: str, value: int, match: st
         decode(patched(encode(observation()), offset, code, value))
 
 
+def test_a_fresh_observation_arrives_as_one() -> None:
+    for fresh in (False, True):
+        decoded = decode(encode(observation(fresh=fresh)))
+        assert isinstance(decoded, Observation)
+        assert decoded.fresh is fresh
+
+
 def test_nan_never_passes() -> None:
     chunk = ActionChunk(
         chunk_id=1,

@@ -1,7 +1,7 @@
-import dataclasses
 import runpy
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -19,7 +19,7 @@ DIRECTORY: Path = GOLDEN["DIRECTORY"]
 
 
 def assert_equal(got: object, expected: object, where: str) -> None:
-    """Compare dataclasses field by field: == on their arrays has no single answer."""
+    """Compare messages field by field: == on their arrays has no single answer."""
     assert type(got) is type(expected), where
     if isinstance(expected, np.ndarray):
         assert isinstance(got, np.ndarray)
@@ -30,9 +30,9 @@ def assert_equal(got: object, expected: object, where: str) -> None:
         assert len(got) == len(expected), where
         for index, (ours, theirs) in enumerate(zip(got, expected, strict=True)):
             assert_equal(ours, theirs, f"{where}[{index}]")
-    elif dataclasses.is_dataclass(expected):
-        for field in dataclasses.fields(expected):
-            assert_equal(getattr(got, field.name), getattr(expected, field.name), f"{where}.{field.name}")
+    elif isinstance(expected, msgspec.Struct):
+        for name in expected.__struct_fields__:
+            assert_equal(getattr(got, name), getattr(expected, name), f"{where}.{name}")
     else:
         assert got == expected, where
 

@@ -16,6 +16,8 @@ from st4vla.contracts.messages import ActionRepresentation
 from st4vla.contracts.model_config import SamplerConfig
 from st4vla.contracts.prompts import PromptSpec
 from st4vla.contracts.tensor_spec import SizeRange, TensorSpec
+from st4vla.runtime.curve import ClientKeys
+from st4vla.runtime.key_files import make_pair, write_pair, write_public
 
 TYPES = {"uint8": TensorProto.UINT8, "int64": TensorProto.INT64, "float32": TensorProto.FLOAT}
 VIEWS = TensorSpec("views", "uint8", (2, 28, 28, 3))
@@ -145,3 +147,31 @@ def bundle(tmp_path: Path) -> Bundle:
     )
     write_manifest(folder / BUNDLE_MANIFEST, manifest)
     return Bundle(folder)
+
+
+class Keyring:
+    """A server's folder of keys, and a folder with the keys of clients, let in or not."""
+
+    def __init__(self, folder: Path) -> None:
+        self.server, self.homes = folder / "server", folder / "homes"
+        write_pair(self.server, "server", make_pair())
+
+    def client(self, name: str, *, allowed: bool = True) -> ClientKeys:
+        """Make the keys of a client."""
+        _, secret = write_pair(self.homes, name, make_pair())
+        keys = ClientKeys.load(secret, self.server / "server.key")
+        if allowed:
+            self.allow(name, keys)
+        return keys
+
+    def allow(self, name: str, keys: ClientKeys) -> None:
+        write_public(self.listed(name), name, keys.own.public)
+
+    def listed(self, name: str) -> Path:
+        """Return the file that lets a client in."""
+        return self.server / "clients" / f"{name}.key"
+
+
+@pytest.fixture
+def keyring(tmp_path: Path) -> Keyring:
+    return Keyring(tmp_path / "keyring")

@@ -17,13 +17,14 @@ from mcap.reader import make_reader
 from mcap.records import Channel, Message, Metadata, Schema
 from mcap.stream_reader import StreamReader
 from mcap.writer import CompressionType, Writer
+from msgspec import structs
 
 from st4vla.contracts import messages
 from st4vla.contracts.clock import NS_PER_MS, monotonic_ns
 from st4vla.contracts.errors import PromptError, RecordingError
 from st4vla.contracts.manifests import Bundle
 from st4vla.contracts.messages import ActionChunk, ErrorReply, ImageEncoding, Observation, Plan, RobotState, View
-from st4vla.contracts.staleness import AgeBounds, Staleness
+from st4vla.contracts.staleness import AgeBounds, Pace, Staleness
 from st4vla.runtime.bundle_policy import BundlePolicy
 from st4vla.runtime.change import ChangeConfig
 from st4vla.runtime.chunking import FREE, ChunkingConfig, Splice
@@ -47,7 +48,7 @@ CONFIG = SchedulingConfig(
     change=ChangeConfig(threshold=0.5, frames=1),
     staleness=Staleness(AgeBounds(15 * NS_PER_MS, 40 * NS_PER_MS, 0), AgeBounds(0, 400 * NS_PER_MS, 0)),
 )
-NAN, BROKEN, SLOW = 11, 12, 13
+NAN, BROKEN, SLOW, MIDDLING = 11, 12, 13, 4
 
 
 class Moody(NullPolicy):
@@ -71,8 +72,8 @@ class Moody(NullPolicy):
             actions[2, 1] = np.nan
         if seed % 20 == BROKEN:
             raise ZeroDivisionError
-        if seed % 20 == SLOW:
-            time.sleep(self.pause_s)
+        if seed % 20 in {SLOW, MIDDLING}:
+            time.sleep(self.pause_s if seed % 20 == SLOW else self.pause_s / 3)
         bright = views.mean() > 127
         return Acted(actions, np.array([[bright, not bright]] * 4, np.float32))
 
@@ -145,7 +146,7 @@ def run_session(core: Core) -> list[Client]:
     deadline = time.monotonic() + 20
     for step in range(10**6):
         first, second, third = clients
-        first.send(rng, deadline_ns=step % 9 == 0, wants_plans=True)
+        first.send(rng, deadline_ns=step % 9 == 0, wants_plans=True, fresh=step % 30 == 29)
         second.send(rng, instruction="put it down" if step // 15 % 2 else "lift", replan=step % 25 == 24)
         third.send(rng, instruction="bad" if step % 40 > 35 else "lift it", robot_state=STATE)
         if step % 50 == 20:
@@ -156,7 +157,9 @@ def run_session(core: Core) -> list[Client]:
         if step % 50 == 22:
             core.leave(b"zmq:d")
         time.sleep(0.004)
-        if step > 80 and all(core.counts[name] for name in WANTED):
+        chunks = [chunk for client in clients for chunk in client.chunks]
+        seen = {Pace.SLOW} <= {chunk.pace for chunk in chunks} and any(chunk.frozen_steps for chunk in chunks)
+        if step > 80 and seen and all(core.counts[name] for name in WANTED):
             return clients
         assert time.monotonic() < deadline, {name: core.counts[name] for name in WANTED}
     return clients
@@ -245,7 +248,9 @@ def test_observations_come_back_as_they_came(tmp_path: Path, policy: Moody) -> N
             submit(identity, frame)
 
         core.scheduler.submit = keep  # type: ignore[method-assign]
-        client.send(np.random.default_rng(0), robot_state=STATE, seed=2**64 - 1, replan=True, deadline_ns=10**12)
+        client.send(
+            np.random.default_rng(0), robot_state=STATE, seed=2**64 - 1, replan=True, fresh=True, deadline_ns=10**12
+        )
 
     record(tmp_path / "run.mcap", policy, CONFIG, run)
     events = RecordingReader(tmp_path / "run.mcap").events()
@@ -256,7 +261,7 @@ def test_observations_come_back_as_they_came(tmp_path: Path, policy: Moody) -> N
     assert state.joint_positions_rad.tolist() == was.joint_positions_rad.tolist()
     assert [view.data.tobytes() for view in back.views] == [view.data.tobytes() for view in sent[0].views]
     plain = {"views": (), "robot_state": None}
-    assert replace(back, **plain) == replace(sent[0], **plain)
+    assert structs.replace(back, **plain) == structs.replace(sent[0], **plain)
 
 
 @pytest.mark.parametrize("mode", ["ensemble", "replace"])

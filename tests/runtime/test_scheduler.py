@@ -1,7 +1,7 @@
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from st4vla.contracts.manifests import ViewSpec
 from st4vla.contracts.messages import ErrorCode, Observation, PlanReason, View
@@ -285,6 +285,16 @@ def test_another_instruction_is_held_to_the_old_one_only_where_it_will_have_been
     assert splice.weights is not None
     assert set(splice.weights.tolist()) == {0.0, 1.0}
     assert splice.weights.sum() == splice.frozen_steps
+
+
+def test_a_fresh_frame_holds_to_nothing_and_begins_at_its_capture() -> None:
+    scheduler = scheduler_with(b"a")
+    scheduler.submit(b"a", frame(1, at_ns=0))
+    planned(scheduler)
+    scheduler.finish_act(taken(scheduler), acted(1.0), 1)
+    scheduler.submit(b"a", frame(2, at_ns=PERIOD + 7, fresh=True))
+    splice = taken(scheduler).splice
+    assert (splice.prefix, splice.frozen_steps, splice.start_ns) == (None, 0, PERIOD + 7)
 
 
 def test_a_cold_start_does_not_make_later_chunks_hold_longer() -> None:

@@ -1,21 +1,23 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import simplejpeg
 import zmq
+from msgspec.structs import replace
 
 from st4vla.contracts import wire_table as table
-from st4vla.contracts.clock import monotonic_ns
+from st4vla.contracts.clock import NS_PER_S, monotonic_ns
 from st4vla.contracts.errors import PortInUseError, PromptError, ServerUnreachableError, TransportError
 from st4vla.contracts.messages import (
     ActionChunk,
     ErrorCode,
     ErrorReply,
+    Health,
+    Hello,
     ImageEncoding,
     Message,
     Observation,
@@ -27,6 +29,7 @@ from st4vla.contracts.wire import checksum, decode, encode
 from st4vla.runtime.chunking import FREE, Splice
 from st4vla.runtime.client import Client
 from st4vla.runtime.core import Core
+from st4vla.runtime.diagnosis import CACHE_NS
 from st4vla.runtime.noise import seeded_noise
 from st4vla.runtime.policy import Acted, NullPolicy, PlanTensors, Policy, Views
 from st4vla.runtime.scheduler import SchedulingConfig
@@ -185,6 +188,10 @@ def test_an_instruction_that_cannot_be_planned_is_answered(client: Client) -> No
     error = await_message(client, is_error)
     assert isinstance(error, ErrorReply)
     assert error.message == "cannot be planned"
+    client.send(again := observation(client, instruction="bad"))
+    error = await_message(client, lambda m: isinstance(m, ErrorReply) and m.observation_sequence == again.sequence)
+    assert isinstance(error, ErrorReply)
+    assert error.message == "'bad' could not become a plan; send another instruction"
     client.send(observation(client, instruction="good"))
     await_message(client, is_chunk)
 
@@ -295,3 +302,37 @@ def test_a_view_that_is_no_jpeg_or_another_one_is_refused_and_the_next_one_serve
         assert match in error.message
     client.send(observation(client))
     await_message(client, is_chunk)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_ends_all_the_same_is_seen_and_only_a_restart_helps() -> None:
+    class Fatal(NullPolicy):
+        def act(self, views: Views, plan: PlanTensors, seed: int, splice: Splice = FREE) -> Acted:
+            raise SystemExit
+
+    server = serve(Fatal(image_size=SIZE))
+    server.start()
+    with Client(server.endpoint) as client:
+        assert client.hello().health is Health.READY
+        client.send(observation(client))
+        deadline = time.monotonic() + 5
+        while (why := server.core.diagnosis.why_dead(monotonic_ns())) is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert why is not None
+        assert why.startswith("the thread st4vla_act has ended: restart the server")
+        time.sleep(CACHE_NS / NS_PER_S)
+        assert client.hello().health is Health.DEGRADED
+    server.stop()
+
+
+def test_replies_that_a_client_does_not_read_are_replaced_and_counted(server: Server) -> None:
+    context = zmq.Context()
+    with context.socket(zmq.DEALER) as deaf:
+        for option, value in ((zmq.LINGER, 0), (zmq.RCVHWM, 1), (zmq.RCVBUF, 4096)):
+            deaf.setsockopt(option, value)
+        deaf.connect(server.endpoint)
+        deadline = time.monotonic() + 10
+        while not server.core.counts["replies_superseded"] and time.monotonic() < deadline:
+            deaf.send(encode(Hello(1)))
+        assert server.core.counts["replies_superseded"] > 0
+    context.term()

@@ -101,7 +101,7 @@ def _views(policy: Policy, frame: Frame, method: Resizer) -> Views:
 
 
 def _act(policy: Policy, views: Views, instruction: str, seed: int) -> Actions:
-    return policy.act(views, policy.plan(views, instruction), seed)
+    return policy.act(views, policy.plan(views, instruction), seed).actions
 
 
 def _difference(policy: Policy, method: str, expected: Actions, found: Actions) -> ActionDifference:

@@ -64,6 +64,10 @@ class ClockOffsetEstimator:
                 self._samples.clear()
         self._samples.append(sample)
 
+    def forget(self) -> None:
+        """Believe nothing any more: a clock has stepped."""
+        self._samples.clear()
+
     @property
     def estimate(self) -> ClockOffset | None:
         """The best estimate so far, or None before the first exchange."""

@@ -22,7 +22,9 @@
     ├── UnsafeOutputError            a policy output that may not reach a robot (NaN, infinity)
     ├── TransportError               a socket that cannot be opened or a peer that does not answer
     │   ├── PortInUseError
-    │   └── ServerUnreachableError
+    │   ├── ServerUnreachableError
+    │   └── UnsafeBindError          an address that others can reach, without keys
+    ├── KeyFileError                 a key file that is missing, malformed, or open to others
     ├── DatasetError                 training data that cannot be read or does not mean anything
     ├── TrainingError                a training that cannot go on, such as one whose loss is not finite
     ├── StorageError                 a file that cannot be written: a full disk, a missing permission
@@ -117,6 +119,14 @@ class PortInUseError(TransportError):
 
 class ServerUnreachableError(TransportError):
     """No answer from a server within the time given."""
+
+
+class UnsafeBindError(TransportError):
+    """A server without keys may not listen where other machines can reach it."""
+
+
+class KeyFileError(St4vlaError):
+    """A key file is missing, malformed, of the wrong kind, or can be read by others; never holds what is in it."""
 
 
 class DatasetError(St4vlaError):

@@ -67,10 +67,11 @@ def verify_files(folder: Path, files: Mapping[str, FileEntry]) -> None:
 
 
 @contextlib.contextmanager
-def replaced_file(path: Path) -> Iterator[Path]:
+def replaced_file(path: Path, mode: int = 0o644) -> Iterator[Path]:
     """Yield a path beside `path` to write to; when the block ends without an error, that file takes its place.
 
     Any instant shows either the old or the new file, also across a power cut; after an error the old one is as it was.
+    Until it has its place and its `mode`, only its owner can read it.
     """
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(descriptor)
@@ -80,7 +81,7 @@ def replaced_file(path: Path) -> Iterator[Path]:
         # Opened again: a library may have put another file in this place.
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
-        temporary.chmod(0o644)
+        temporary.chmod(mode)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -92,9 +93,9 @@ def replaced_file(path: Path) -> Iterator[Path]:
         os.close(folder)
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Write a file so that any instant shows either its old or its new bytes, also across a power cut."""
-    with replaced_file(path) as temporary:
+    with replaced_file(path, mode) as temporary:
         temporary.write_bytes(data)
 
 

@@ -163,6 +163,7 @@ def _decode_observation(reader: Reader, sequence: int, sent_ns: int) -> Observat
         robot_state=state,
         replan=bool(flags & table.FLAG_REPLAN),
         wants_plans=bool(flags & table.FLAG_WANTS_PLANS),
+        fresh=bool(flags & table.FLAG_FRESH),
         sent_ns=sent_ns,
     )
 

@@ -85,6 +85,7 @@ def _encode_observation(message: Observation) -> _Encoded:
     def fill(frame: bytearray) -> None:
         flags = (table.FLAG_ROBOT_STATE if state is not None else 0) | (table.FLAG_REPLAN if message.replan else 0)
         flags |= table.FLAG_WANTS_PLANS if message.wants_plans else 0
+        flags |= table.FLAG_FRESH if message.fresh else 0
         offset = table.OBSERVATION.pack(
             frame,
             table.HEADER.size,

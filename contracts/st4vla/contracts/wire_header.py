@@ -77,6 +77,7 @@ _CONSTANTS: tuple[tuple[str, str, str], ...] = (
     ("FLAG_ROBOT_STATE", f"UINT32_C({table.FLAG_ROBOT_STATE})", "observation.flags: a robot_state follows"),
     ("FLAG_REPLAN", f"UINT32_C({table.FLAG_REPLAN})", "observation.flags: ask System 2 for a new plan"),
     ("FLAG_WANTS_PLANS", f"UINT32_C({table.FLAG_WANTS_PLANS})", "observation.flags: send a plan notice for each plan"),
+    ("FLAG_FRESH", f"UINT32_C({table.FLAG_FRESH})", "observation.flags: hold to nothing of earlier chunks"),
     ("NO_GRIPPER", f"({table.NO_GRIPPER})", "gripper_index where there is none"),
 )
 

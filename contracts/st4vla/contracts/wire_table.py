@@ -24,6 +24,7 @@ VIEW_ALIGNMENT = 64
 FLAG_ROBOT_STATE = 1
 FLAG_REPLAN = 2
 FLAG_WANTS_PLANS = 4
+FLAG_FRESH = 8
 
 NO_GRIPPER = -1
 
@@ -203,7 +204,7 @@ OBSERVATION = Record(
         Field("held_chunk_id", "u64", "the newest chunk that the sender has; 0: none"),
         Field("held_received_ns", "i64", "sender's monotonic clock when that chunk arrived"),
         Field("instruction_bytes", "u32", "length of the instruction"),
-        Field("flags", "u32", "robot state, replan, wants plans"),
+        Field("flags", "u32", "robot state, replan, wants plans, fresh"),
         Field("instruction_encoding", "u16", "1: UTF-8"),
         Field("view_count", "u16", "1 to 8"),
         Field("reserved", "u32", "0"),

@@ -40,6 +40,7 @@
 #define ST4VLA_FLAG_ROBOT_STATE UINT32_C(1) /* observation.flags: a robot_state follows */
 #define ST4VLA_FLAG_REPLAN UINT32_C(2)      /* observation.flags: ask System 2 for a new plan */
 #define ST4VLA_FLAG_WANTS_PLANS UINT32_C(4) /* observation.flags: send a plan notice for each plan */
+#define ST4VLA_FLAG_FRESH UINT32_C(8)       /* observation.flags: hold to nothing of earlier chunks */
 #define ST4VLA_NO_GRIPPER (-1)              /* gripper_index where there is none */
 
 /* Values of header.kind. */
@@ -143,7 +144,7 @@ typedef struct st4vla_wire_observation {
     uint64_t held_chunk_id;        /* the newest chunk that the sender has; 0: none */
     int64_t held_received_ns;      /* sender's monotonic clock when that chunk arrived */
     uint32_t instruction_bytes;    /* length of the instruction */
-    uint32_t flags;                /* robot state, replan, wants plans */
+    uint32_t flags;                /* robot state, replan, wants plans, fresh */
     uint16_t instruction_encoding; /* 1: UTF-8 */
     uint16_t view_count;           /* 1 to 8 */
     uint32_t reserved;             /* 0 */

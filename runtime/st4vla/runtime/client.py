@@ -7,19 +7,21 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from types import TracebackType
 
 import zmq
+from msgspec.structs import replace
 from typing_extensions import Self
 
 from st4vla.contracts.clock import ClockOffset, ClockOffsetEstimator, monotonic_ns
 from st4vla.contracts.errors import ServerUnreachableError, TransportError
 from st4vla.contracts.messages import ActionChunk, Goodbye, Hello, Message, Observation, Welcome
 from st4vla.contracts.wire import decode, encode
+from st4vla.runtime.curve import ClientKeys
+from st4vla.runtime.handshakes import Greeting
+from st4vla.runtime.liveness import LIVENESS
 
-#: A server whose machine or cable is gone is noticed after this time, and then called again and again.
-HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS = 250, 1000
+#: A server that is gone is called again and again.
 CONNECT_TIMEOUT_MS, RECONNECT_MS, RECONNECT_MAX_MS = 500, 50, 200
 
 
@@ -28,36 +30,41 @@ class Client:
 
     Args:
         endpoint: ZeroMQ address of the server, for example ``tcp://127.0.0.1:5555``.
+        keys: This client's own and the server's, for a server that lets in only those it knows.
 
     Raises:
         TransportError: The address cannot be understood.
     """
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, keys: ClientKeys | None = None) -> None:
         self.endpoint = endpoint
         self._clock = ClockOffsetEstimator()
         self._held_chunk_id = self._held_received_ns = 0
         self._sequence = itertools.count(1)
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
-        for option, value in (
+        options: tuple[tuple[int, int | bytes], ...] = (
             (zmq.LINGER, 100),
             # One message waits at most: while a server is away, frames are dropped here instead of growing stale.
             (zmq.SNDHWM, 1),
             (zmq.RCVHWM, 1),
             (zmq.SNDBUF, 512 * 1024),
-            (zmq.HEARTBEAT_IVL, HEARTBEAT_MS),
-            (zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS),
+            *LIVENESS,
             (zmq.CONNECT_TIMEOUT, CONNECT_TIMEOUT_MS),
             (zmq.RECONNECT_IVL, RECONNECT_MS),
             (zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS),
             # Nobody else has this name, and a server knows by it the client that comes back.
             (zmq.ROUTING_ID, b"c" + os.urandom(16)),
-        ):
+        )
+        for option, value in options:
             self._socket.setsockopt(option, value)
+        if keys is not None:
+            keys.secure(self._socket)
+        self._greeting = Greeting(self._socket, keys)
         try:
             self._socket.connect(endpoint)
         except zmq.ZMQError as error:
+            self._greeting.close()
             self._context.destroy(linger=0)
             msg = f"cannot connect to {endpoint!r}: {error}; an address looks like tcp://127.0.0.1:5555"
             raise TransportError(msg) from error
@@ -75,7 +82,7 @@ class Client:
                 for message in self.receive():
                     if isinstance(message, Welcome):
                         return message
-        msg = f"no server answered at {self.endpoint} within {timeout_s:g} s; start one with `st4vla serve BUNDLE`"
+        msg = f"no server answered at {self.endpoint} within {timeout_s:g} s; {self._greeting.advice()}"
         raise ServerUnreachableError(msg)
 
     def greet(self) -> None:
@@ -106,6 +113,7 @@ class Client:
             WireError: The server sent what cannot be decoded.
         """
         if not self._socket.poll(round(timeout_s * 1000)):
+            self._greeting.update()
             return
         while True:
             try:
@@ -135,6 +143,7 @@ class Client:
             return
         with suppress(zmq.Again):
             self._socket.send(encode(replace(Goodbye(), sequence=next(self._sequence))), zmq.NOBLOCK)
+        self._greeting.close()
         self._socket.close()
         self._context.term()
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
-from st4vla.contracts.clock import NS_PER_S, monotonic_ns
+from st4vla.contracts.clock import monotonic_ns
 from st4vla.contracts.errors import (
     EngineError,
     ObservationError,
@@ -32,17 +31,17 @@ from st4vla.contracts.messages import (
     WelcomeView,
 )
 from st4vla.contracts.staleness import Pace
+from st4vla.runtime.diagnosis import Diagnosis, thread_check
 from st4vla.runtime.frame import Frame
 from st4vla.runtime.policy import Policy, PolicyInfo
 from st4vla.runtime.recording.journal import JournaledScheduler, Recorder
 from st4vla.runtime.safety import require_finite, require_speed, slow_down
 from st4vla.runtime.scheduler import Overdue, Scheduler, SchedulingConfig
 from st4vla.runtime.session import ActJob, Handout
+from st4vla.runtime.vitals import Vitals
 
 LOG = logging.getLogger(__name__)
 POLL_S = 0.1
-#: A system that works on one job for longer is reported as hanging.
-HANG_NS = 5 * NS_PER_S
 
 Deliver = Callable[[Message], None]
 
@@ -68,6 +67,9 @@ class Core:
     Attributes:
         info: What the policy serves.
         counts: What happened so far, by name.
+        vitals: What both systems did lately.
+        diagnosis: What is wrong.
+        started_ns: When it was started, on this machine's clock.
     """
 
     def __init__(
@@ -82,8 +84,10 @@ class Core:
         self.scheduler = JournaledScheduler(config, action, recorder) if recorder else Scheduler(config, action)
         self.counts: Counter[str] = self.scheduler.counts
         self._outlets: dict[bytes, Deliver] = {}
+        self.vitals = Vitals()
+        self.diagnosis = Diagnosis(self.vitals, self.scheduler)
+        self.started_ns = 0
         self._stopping = threading.Event()
-        self._busy_since: dict[str, int] = {}
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
@@ -92,8 +96,10 @@ class Core:
             threading.Thread(target=self._loop, args=(step,), name=f"st4vla_{name}", daemon=True)
             for name, step in (("act", self._act), ("plan", self._plan), ("expire", self._expire))
         ]
+        self.started_ns = monotonic_ns()
         for thread in self._threads:
             thread.start()
+            self.diagnosis.watch(f"{thread.name.removeprefix('st4vla_')}_ended", thread_check(thread), vital=True)
 
     def stop(self) -> None:
         """Stop both systems. Waits for a running engine call to end, whose answer is delivered still."""
@@ -124,9 +130,7 @@ class Core:
         """Whether answers can be relied on."""
         if not self._threads:
             return Health.STARTING
-        now_ns = monotonic_ns()
-        hanging = any(now_ns - since > HANG_NS for since in tuple(self._busy_since.values()))
-        return Health.DEGRADED if hanging else Health.READY
+        return Health.DEGRADED if self.diagnosis.causes(monotonic_ns()) else Health.READY
 
     def submit(self, client: bytes, observation: Observation, received_ns: int, deliver: Deliver) -> ErrorReply | None:
         """Take an observation in.
@@ -149,6 +153,9 @@ class Core:
             limit = self.scheduler.config.max_clients
             text = f"all {limit} places are taken; try again later or raise --max-clients"
             return self.refusal(ErrorCode.TOO_MANY_CLIENTS, text, observation.sequence)
+        if self.scheduler.cannot_plan(client, observation.instruction):
+            text = f"{observation.instruction!r} could not become a plan; send another instruction"
+            return self.refusal(ErrorCode.OBSERVATION, text, observation.sequence)
         self._outlets[client] = deliver
         self.counts["observations"] += 1
         self.scheduler.submit(client, frame)
@@ -175,20 +182,23 @@ class Core:
         if job is None:
             return
         sequence, began_ns = job.frame.observation.sequence, monotonic_ns()
+        self.vitals.system1.begin(began_ns)
         try:
-            with self._working("system1", began_ns):
-                acted = self._policy.act(job.frame.views, job.plan.tensors, job.frame.observation.seed, job.splice)
+            acted = self._policy.act(job.frame.views, job.plan.tensors, job.frame.observation.seed, job.splice)
             require_finite(acted.actions)
         except Exception as error:
             # A thread that ends would stop every client. A job whose time was over has been answered.
+            self.vitals.failed_to_act(monotonic_ns(), error)
             if self.scheduler.fail_act(job):
                 self._deliver(job.identity, self._failure(error, sequence))
             return
         ended_ns = monotonic_ns()
+        self.vitals.system1.end(ended_ns)
         handout = self.scheduler.finish_act(job, acted, ended_ns)
         if isinstance(handout, Overdue):
-            self._deliver(job.identity, self.refusal(handout.code, handout.text, sequence))
+            self._refuse_overdue(handout, ended_ns)
         elif handout is not None:
+            self.vitals.handed_out(ended_ns, handout.frame_age_ns, handout.plan_age_ns)
             self._deliver(job.identity, self.chunk(job, handout, ended_ns - began_ns))
 
     def chunk(self, job: ActJob, handout: Handout, inference_ns: int) -> ActionChunk:
@@ -225,15 +235,17 @@ class Core:
         if job is None:
             return
         observation, began_ns = job.frame.observation, monotonic_ns()
+        self.vitals.system2.begin(began_ns)
         try:
-            with self._working("system2", began_ns):
-                tensors = self._policy.plan(job.frame.views, observation.instruction)
+            tensors = self._policy.plan(job.frame.views, observation.instruction)
         except Exception as error:
+            self.vitals.system2.fail(monotonic_ns(), error)
             # Another frame or another try may succeed, but not with words that cannot become a prompt.
             self.scheduler.fail_plan(job, for_good=isinstance(error, PromptError))
             self._deliver(job.identity, self._failure(error, observation.sequence))
             return
         ended_ns = monotonic_ns()
+        self.vitals.system2.end(ended_ns)
         plan = self.scheduler.finish_plan(job, tensors)
         if observation.wants_plans:
             notice = Plan(
@@ -249,8 +261,14 @@ class Core:
     def _expire(self) -> None:
         """Answer what is overdue, also while an engine hangs."""
         self.scheduler.wait_to_expire(monotonic_ns(), POLL_S)
-        for overdue in self.scheduler.expire(monotonic_ns()):
-            self._deliver(overdue.identity, self.refusal(overdue.code, overdue.text, overdue.sequence))
+        now_ns = monotonic_ns()
+        for overdue in self.scheduler.expire(now_ns):
+            self._refuse_overdue(overdue, now_ns)
+
+    def _refuse_overdue(self, overdue: Overdue, now_ns: int) -> None:
+        if overdue.code is ErrorCode.STALE:
+            self.vitals.gone_stale(now_ns)
+        self._deliver(overdue.identity, self.refusal(overdue.code, overdue.text, overdue.sequence))
 
     def _failure(self, error: Exception, sequence: int) -> ErrorReply:
         if isinstance(error, St4vlaError):
@@ -266,11 +284,3 @@ class Core:
         deliver = self._outlets.get(client)
         if deliver is not None:
             deliver(message)
-
-    @contextmanager
-    def _working(self, system: str, began_ns: int) -> Iterator[None]:
-        self._busy_since[system] = began_ns
-        try:
-            yield
-        finally:
-            self._busy_since.pop(system, None)

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import msgspec
 
@@ -23,6 +25,8 @@ from st4vla.runtime.delay import DelayEstimator
 from st4vla.runtime.frame import Frame
 from st4vla.runtime.policy import Acted, PlanTensors
 from st4vla.runtime.session import ActJob, Handout, HeldPlan, PlanJob, Sent, Session
+
+T = TypeVar("T")
 
 
 class SchedulingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -99,7 +103,7 @@ class Scheduler:
                 session.superseded += 1
                 self.counts["frames_superseded"] += 1
             session.frame = frame
-            session.learn(frame.observation)
+            session.learn(frame.observation, frame.received_ns)
             session.replan |= frame.observation.replan
             if self._frame_to_act_on(session) is not None:
                 self._to_act.notify()
@@ -148,6 +152,8 @@ class Scheduler:
             # What was handed out for another instruction is held to only where it will have been executed.
             soft = observation.instruction == session.timeline_instruction
             session.timeline_instruction = observation.instruction
+            if observation.fresh:
+                session.timeline.clear()
             session.acted_on = observation.sequence
             session.acted_ns = now_ns
             splice = session.timeline.splice(frame.capture_ns, session.delay.estimate_ns, soft=soft)
@@ -185,7 +191,9 @@ class Scheduler:
             if not observation.held_chunk_id and not cold:
                 session.delay.add(frame_age_ns)
             pace = self.config.staleness.pace(frame_age_ns, plan_age_ns)
-            return Handout(chunk_id, actions, pace, frame_age_ns, plan_age_ns)
+            session.handout = Handout(chunk_id, actions, pace, frame_age_ns, plan_age_ns)
+            session.handed_out_ns.append(now_ns)
+            return session.handout
 
     def fail_act(self, job: ActJob) -> bool:
         """Give up a job; False when it has been answered already."""
@@ -237,6 +245,12 @@ class Scheduler:
                 session.planning = None
                 session.failed_instruction = job.frame.observation.instruction if for_good else None
 
+    def cannot_plan(self, identity: bytes, instruction: str) -> bool:
+        """Say whether a client's instruction has failed for good."""
+        with self._lock:
+            session = self._sessions.get(identity)
+            return session is not None and session.failed_instruction == instruction
+
     def expire(self, now_ns: int) -> list[Overdue]:
         """Give up every observation whose time is over, whether it waits or is worked on, and return them."""
         with self._lock:
@@ -265,6 +279,11 @@ class Scheduler:
         """How many clients have a place."""
         with self._lock:
             return len(self._sessions)
+
+    def survey(self, read: Callable[[Session], T]) -> list[T]:
+        """Return what a function reads of each client's session, which it must do quickly and without changing any."""
+        with self._lock:
+            return [read(session) for session in self._sessions.values()]
 
     def _session(self, identity: bytes) -> Session:
         timeline = Timeline(self._action.horizon, self._action.period_ns, self.config.chunking)
@@ -321,20 +340,10 @@ class Scheduler:
             frames.append(session.frame)
         return frames
 
-    def _captured_ns(self, session: Session, frame: Frame) -> int:
-        """Return when a frame was captured, on this machine's clock.
-
-        Before a client's clock is known, its way here counts as no time.
-        """
-        observation, offset = frame.observation, session.clock.estimate
-        if offset is None:
-            return frame.received_ns - (observation.sent_ns - frame.capture_ns)
-        return min(frame.capture_ns + offset.offset_ns, frame.received_ns)
-
     def _due_ns(self, session: Session, frame: Frame) -> tuple[int | None, ErrorCode]:
         """Return when a frame's time is over, on this machine's clock, and by what."""
         observation = frame.observation
-        captured_ns = self._captured_ns(session, frame)
+        captured_ns = session.captured_ns(frame)
         due: list[tuple[int, ErrorCode]] = []
         if observation.deadline_ns:
             sent_ns = captured_ns + (observation.sent_ns - frame.capture_ns)
@@ -350,7 +359,7 @@ class Scheduler:
             self.counts["chunks_late" if code is ErrorCode.DEADLINE else "chunks_stale"] += 1
             return Overdue(session.identity, sequence, code, self._why(session, frame, code, now_ns))
         if plan is not None:
-            age_ns = now_ns - self._captured_ns(session, plan.frame)
+            age_ns = now_ns - session.captured_ns(plan.frame)
             if self.config.staleness.plan.pace(age_ns) >= Pace.HOLD:
                 self.counts["chunks_stale"] += 1
                 text = f"the plan is {age_ns / NS_PER_MS:.0f} ms old, too old to act by; hold until a newer chunk comes"
@@ -358,7 +367,7 @@ class Scheduler:
         return None
 
     def _why(self, session: Session, frame: Frame, code: ErrorCode, now_ns: int) -> str:
-        age_ms = (now_ns - self._captured_ns(session, frame)) / NS_PER_MS
+        age_ms = (now_ns - session.captured_ns(frame)) / NS_PER_MS
         if code is ErrorCode.DEADLINE:
             deadline_ms = frame.observation.deadline_ns / NS_PER_MS
             return f"no chunk within the deadline of {deadline_ms:.1f} ms; the frame is {age_ms:.1f} ms old"
@@ -366,7 +375,7 @@ class Scheduler:
         return f"the frame is {age_ms:.1f} ms old, {bound_ms:.1f} ms are allowed; hold until a newer chunk comes"
 
     def _ages(self, session: Session, frame: Frame, plan: HeldPlan, now_ns: int) -> tuple[int, int]:
-        frame_age_ns = now_ns - self._captured_ns(session, frame)
+        frame_age_ns = now_ns - session.captured_ns(frame)
         return frame_age_ns, frame_age_ns + frame.capture_ns - plan.frame.capture_ns
 
     def _evict(self, now_ns: int) -> bool:

@@ -1,18 +1,22 @@
-"""The ZeroMQ server: one thread for the wire, in front of the core's two systems.
+"""The ZeroMQ server: one thread takes messages in, and whoever has an answer sends it.
 
-Threads meet only at the scheduler and at a socket pair inside the process. A bad message gets an error reply and a
-count and never ends the thread.
+A socket is used by one thread at a time, under a lock; waiting for messages happens outside of it, on the socket's
+descriptor. An answer thus leaves without another thread having to wake up for it. A bad message gets an error reply and
+a count and never ends the thread.
 """
 
 from __future__ import annotations
 
 import errno
 import itertools
+import os
+import select
 import threading
-from dataclasses import replace
+from contextlib import suppress
 from functools import partial
 
 import zmq
+from msgspec.structs import replace
 
 from st4vla.contracts.clock import monotonic_ns
 from st4vla.contracts.errors import (
@@ -27,16 +31,22 @@ from st4vla.contracts.errors import (
 from st4vla.contracts.messages import ErrorCode, Goodbye, Hello, Message, Observation
 from st4vla.contracts.wire import decode, encode
 from st4vla.runtime.core import Core
+from st4vla.runtime.curve import ServerKeys
+from st4vla.runtime.diagnosis import thread_check
+from st4vla.runtime.gate import Gate, open_gate
+from st4vla.runtime.liveness import LIVENESS
 from st4vla.runtime.outbox import Outbox
+from st4vla.runtime.safe_bind import require_safe_bind
 
 POLL_MS = 100
+#: How soon a thread that waits for the interpreter gets it, in a process that serves: System 1 must not wait for what
+#: System 2 does in Python.
+SWITCH_INTERVAL_S = 0.0005
 #: How long a server that stops tries to deliver its last replies.
 LINGER_MS = 200
-#: A peer whose machine or cable is gone is noticed after this time.
-HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS = 250, 1000
 #: How soon a client that could not take a message is tried again.
 RETRY_MS = 2
-#: Eight views of the largest size, raw, with what surrounds them.
+#: More than eight raw views of 1600 x 1600; libzmq holds so much for a stranger before it has said who it is.
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 #: Names this door's clients apart from those of other doors.
 PREFIX = b"zmq:"
@@ -57,17 +67,23 @@ class Server:
     Args:
         core: What answers; started and stopped with the server.
         endpoint: ZeroMQ address to listen on; a port of ``*`` takes a free one.
+        keys: Its own keys and whom it lets in; without any, everybody on this machine, and nobody else.
 
     Attributes:
         endpoint: The address that it listens on, once started.
     """
 
-    def __init__(self, core: Core, endpoint: str) -> None:
+    def __init__(self, core: Core, endpoint: str, keys: ServerKeys | None = None) -> None:
         self.core = core
         self._wanted = endpoint
+        self._keys = keys
+        self._gate = Gate()
         self.endpoint = ""
         self._context = zmq.Context()
+        self._lock = threading.Lock()
+        self._router: zmq.Socket[bytes] | None = None
         self._outbox = Outbox()
+        self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._stop = threading.Event()
         self._sequence = itertools.count(1)
         self._wire: threading.Thread | None = None
@@ -76,31 +92,36 @@ class Server:
         """Bind, then start the systems and the wire.
 
         Raises:
+            UnsafeBindError: Other machines can reach the address, and there are no keys.
             PortInUseError: Somebody else listens there.
             TransportError: The address is not one that this machine can listen on.
         """
-        router = self._router()
-        self.endpoint = router.getsockopt_string(zmq.LAST_ENDPOINT)
-        self._wire = threading.Thread(target=self._serve, args=(router,), name="st4vla_wire", daemon=True)
+        require_safe_bind(self._wanted, self._keys)
+        self._router = self._bound()
+        self.endpoint = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
+        self._wire = threading.Thread(target=self._serve, args=(self._router,), name="st4vla_wire", daemon=True)
         self._wire.start()
+        self.core.diagnosis.watch("wire_ended", thread_check(self._wire), vital=True)
         self.core.start()
 
     def stop(self) -> None:
-        """Stop all threads and free the address. Waits for a running engine call to end.
-
-        The systems end first, then the wire, which takes what they have to say.
-        """
+        """Stop all threads and free the address. Waits for a running engine call to end, whose answer is sent still."""
         if self._stop.is_set():
             return
         self.core.stop()
         self._stop.set()
         if self._wire is not None:
-            self._outbox.wake()
+            self._wake()
             self._wire.join()
-        self._outbox.close()
+        with self._lock:
+            self._gate.close()
+            if self._router is not None:
+                self._router.close()
+                self._router = None
+        os.close(self._event)
         self._context.destroy(linger=0)
 
-    def _router(self) -> zmq.Socket[bytes]:
+    def _bound(self) -> zmq.Socket[bytes]:
         router = self._context.socket(zmq.ROUTER)
         for option, value in (
             (zmq.LINGER, LINGER_MS),
@@ -112,14 +133,15 @@ class Server:
             (zmq.ROUTER_MANDATORY, 1),
             # A client that comes back is the one that it was.
             (zmq.ROUTER_HANDOVER, 1),
-            (zmq.HEARTBEAT_IVL, HEARTBEAT_MS),
-            (zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS),
+            *LIVENESS,
             (zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES),
         ):
             router.setsockopt(option, value)
+        self._gate = open_gate(self._keys, router, lambda name: self.core.counts.update([name]))
         try:
             router.bind(self._wanted)
         except zmq.ZMQError as error:
+            self._gate.close()
             router.close()
             if error.errno == errno.EADDRINUSE:
                 msg = f"{self._wanted} is in use by another process; stop it, or choose another address with --bind"
@@ -129,33 +151,38 @@ class Server:
         return router
 
     def _serve(self, router: zmq.Socket[bytes]) -> None:
-        poller = zmq.Poller()
-        poller.register(router, zmq.POLLIN)
-        poller.register(self._outbox.fileno(), zmq.POLLIN)
-        with router:
-            while not self._stop.is_set():
-                ready = dict(poller.poll(RETRY_MS if self._outbox.has_refused else POLL_MS))
-                if self._outbox.fileno() in ready or self._outbox.has_refused:
-                    self._flush(router)
-                if router in ready:
-                    address, *frames = router.recv_multipart(copy=False)
-                    self._receive(address.bytes, frames)
-                    self._flush(router)
-            self._flush(router)
+        poller = select.poll()
+        for descriptor in (int(router.getsockopt(zmq.FD)), self._event):
+            poller.register(descriptor, select.POLLIN)
+        while not self._stop.is_set():
+            # The descriptor tells of news once: all of it is taken before waiting again.
+            while (received := self._take(router)) is not None:
+                self._receive(*received)
+            poller.poll(RETRY_MS if self._outbox else POLL_MS)
+            with suppress(BlockingIOError):
+                os.eventfd_read(self._event)
+            self._evict()
+            if self._outbox:
+                self._retry()
 
-    def _flush(self, router: zmq.Socket[bytes]) -> None:
-        """Send what waits; what a client cannot take yet waits on, unless something newer of its kind comes."""
-        for client, message in self._outbox.take():
-            frame = encode(replace(message, sequence=next(self._sequence)))
-            try:
-                router.send_multipart([client, frame], flags=zmq.NOBLOCK)
-            except zmq.Again:
-                self._outbox.refuse(client, message)
-            except zmq.ZMQError:
-                # Nobody has this address any more.
-                self.core.counts["replies_dropped"] += 1
+    def _take(self, router: zmq.Socket[bytes]) -> tuple[bytes, list[zmq.Frame]] | None:
+        while True:
+            with self._lock:
+                try:
+                    address, *frames = router.recv_multipart(zmq.NOBLOCK, copy=False)
+                except zmq.Again:
+                    return None
+                if self._gate.lets_in(address):
+                    return address.bytes, frames
+
+    def _evict(self) -> None:
+        """Let those go whose keys are not allowed any more."""
+        with self._lock:
+            gone = self._gate.evicted()
+            for client in gone:
                 self._outbox.forget(client)
-                self.core.leave(PREFIX + client)
+        for client in gone:
+            self.core.leave(PREFIX + client)
 
     def _receive(self, client: bytes, frames: list[zmq.Frame]) -> None:
         """Take one message in and answer what can be answered at once."""
@@ -163,7 +190,49 @@ class Server:
         self.core.counts["messages"] += 1
         answer = self._answer(client, frames, received_ns)
         if answer is not None:
-            self._outbox.put(client, answer)
+            self._send(client, answer)
+
+    def _send(self, client: bytes, message: Message) -> None:
+        """Send a message, or keep it while its client cannot take it; never blocks."""
+        with self._lock:
+            if self._outbox and self._outbox.waits_for(client):
+                self._keep(client, message)
+            elif self._router is not None:
+                self._send_now(self._router, client, message)
+                # A socket that was used may have taken the descriptor's news away from the thread that waits for it.
+                if int(self._router.getsockopt(zmq.EVENTS)) & zmq.POLLIN or self._outbox:
+                    self._wake()
+
+    def _send_now(self, router: zmq.Socket[bytes], client: bytes, message: Message) -> None:
+        if not self._gate.may_answer(client):
+            self.core.counts["replies_dropped"] += 1
+            return
+        frame = encode(replace(message, sequence=next(self._sequence)))
+        try:
+            router.send_multipart([client, frame], flags=zmq.NOBLOCK)
+        except zmq.Again:
+            self._keep(client, message)
+        except zmq.ZMQError:
+            # Nobody has this address any more.
+            self.core.counts["replies_dropped"] += 1
+            self._outbox.forget(client)
+            self.core.leave(PREFIX + client)
+
+    def _keep(self, client: bytes, message: Message) -> None:
+        superseded = self._outbox.superseded
+        self._outbox.put(client, message)
+        if self._outbox.superseded > superseded:
+            self.core.counts["replies_superseded"] += 1
+
+    def _retry(self) -> None:
+        with self._lock:
+            for client, message in self._outbox.take():
+                if self._router is not None:
+                    self._send_now(self._router, client, message)
+
+    def _wake(self) -> None:
+        with suppress(BlockingIOError):
+            os.eventfd_write(self._event, 1)
 
     def _answer(self, client: bytes, frames: list[zmq.Frame], received_ns: int) -> Message | None:
         try:
@@ -175,7 +244,7 @@ class Server:
             code = next(code for kind, code in CODES if isinstance(error, kind))
             return self.core.refusal(code, str(error), 0)
         if isinstance(message, Observation):
-            deliver = partial(self._outbox.put, client)
+            deliver = partial(self._send, client)
             return self.core.submit(PREFIX + client, message, received_ns, deliver)
         if isinstance(message, Hello):
             return self.core.welcome()

@@ -108,7 +108,10 @@ class Session:
         changed: Its scene has changed since the last plan began.
         failed_instruction: An instruction that could not be planned, not tried again until it changes.
         clock: What its clock shows against ours.
+        sent_ns: When it sent its last frame, on its clock.
         held_chunk_id: The newest chunk that it said it has.
+        handout: The newest chunk that it was given.
+        handed_out_ns: When it was given its last chunks.
     """
 
     identity: bytes
@@ -130,9 +133,22 @@ class Session:
     changed: bool = False
     failed_instruction: str | None = None
     clock: ClockOffsetEstimator = field(default_factory=ClockOffsetEstimator)
+    sent_ns: int = 0
     held_chunk_id: int = 0
+    handout: Handout | None = None
+    handed_out_ns: deque[int] = field(default_factory=lambda: deque(maxlen=128))
     _sent: dict[int, Sent] = field(default_factory=dict)
     _order: deque[int] = field(default_factory=deque)
+
+    def captured_ns(self, frame: Frame) -> int:
+        """Return when a frame was captured, on this machine's clock.
+
+        Before the client's clock is known, its way here counts as no time.
+        """
+        observation, offset = frame.observation, self.clock.estimate
+        if offset is None:
+            return frame.received_ns - (observation.sent_ns - frame.capture_ns)
+        return min(frame.capture_ns + offset.offset_ns, frame.received_ns)
 
     def sent(self, chunk_id: int, sent: Sent) -> None:
         """Remember a chunk until its receipt; a few at most."""
@@ -141,8 +157,16 @@ class Session:
         if len(self._order) > 8:
             self._sent.pop(self._order.popleft(), None)
 
-    def learn(self, observation: Observation) -> None:
-        """Learn from what a client says of the newest chunk that it has."""
+    def learn(self, observation: Observation, received_ns: int) -> None:
+        """Learn from a message's times, and from what its client says of the newest chunk that it has."""
+        offset = self.clock.estimate
+        if offset is not None:
+            # Sent before the message before it, or after it was received: its clock has stepped.
+            early = observation.sent_ns < self.sent_ns
+            if early or observation.sent_ns + offset.offset_ns - offset.error_bound_ns > received_ns:
+                self.clock.forget()
+                self._sent.clear()
+        self.sent_ns = observation.sent_ns
         chunk_id, arrived_ns = observation.held_chunk_id, observation.held_received_ns
         if chunk_id == self.held_chunk_id:
             return

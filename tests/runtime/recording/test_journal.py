@@ -1,5 +1,5 @@
 import random
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,8 @@ from st4vla.runtime.frame import Frame
 from st4vla.runtime.policy import Acted, NullPolicy, PlanTensors
 from st4vla.runtime.recording.describing import describe
 from st4vla.runtime.recording.journal import JournaledScheduler, Note, Submitted
-from st4vla.runtime.recording.records import CALL, Call
-from st4vla.runtime.scheduler import SchedulingConfig
+from st4vla.runtime.recording.records import CALL, Call, FrameRecord
+from st4vla.runtime.scheduler import Scheduler, SchedulingConfig
 from st4vla.runtime.session import ActJob, PlanJob
 
 ACTION = NullPolicy().info.action
@@ -55,7 +55,7 @@ def live(config: SchedulingConfig, seed: int) -> tuple[Notebook, int]:  # noqa: 
         if what < 0.3:
             if scheduler.admit(identity, now):
                 sequences[identity] += 1
-                view = View.from_pixels("agentview", PIXELS, now - rng.randrange(20))
+                view = View.from_pixels("agentview", PIXELS, now - 1 - rng.randrange(20))
                 observation = Observation(
                     sequences[identity],
                     (view,),
@@ -174,3 +174,15 @@ def test_a_number_in_topics_goes_to_the_next_client_when_its_own_leaves() -> Non
     scheduler.leave(b"b")
     assert scheduler.admit(b"d", 12)
     assert scheduler.slot(b"d") == 2
+
+
+def test_whatever_a_scheduler_can_be_asked_to_change_is_noted() -> None:
+    public = {name for name in vars(Scheduler) if not name.startswith("_")}
+    noted = {name for name in vars(JournaledScheduler) if not name.startswith("_")} - {"slot"}
+    only_read = {"wait_to_act", "wait_to_plan", "wait_to_expire", "clients", "survey", "cannot_plan"}
+    assert noted == public - only_read, "a new method changes something or does not: say so here"
+
+
+def test_whatever_an_observation_says_is_noted() -> None:
+    kept = {field.name for field in fields(FrameRecord)}
+    assert set(Observation.__struct_fields__) - {"robot_state"} <= kept

@@ -122,6 +122,7 @@ def test_on_a_disk_that_is_really_full_the_file_ends_well_and_service_goes_on(
     recording.close()
     assert robot.chunks == chunks + 5
     assert recording.failed == "the disk is full: No space left on device"
+    assert "is not recorded any more (the disk is full" in (recording.why_failed() or "")
     assert recording.lost > lost
     assert path.stat().st_size > 2 << 20
     assert 0 < replay_ends_with(path, policy, "the disk is full") < robot.chunks
@@ -209,10 +210,12 @@ def test_a_recording_ends_at_its_limit(tmp_path: Path, policy: NullPolicy) -> No
     path = tmp_path / "run.mcap"
     recording, core = recorded(path, policy, limit_bytes=3_000_000)
     robot = Robot(core)
-    steps_until(robot, lambda: recording.failed is not None)
+    steps_until(robot, lambda: recording.limited)
+    robot.step()
     core.stop()
     recording.close()
-    assert recording.summary()["failed"] == "it has reached its limit of 0.003 GB"
+    assert recording.lost > 0
+    assert recording.why_failed() is None, "it was asked for"
     assert recording.written_bytes == path.stat().st_size > 3_000_000
     assert replay_ends_with(path, policy, "its limit of 0.003 GB") > 0
 

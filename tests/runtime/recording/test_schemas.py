@@ -83,6 +83,6 @@ def test_a_picture_is_what_foxglove_calls_one() -> None:
 
 def test_a_call_comes_back_as_it_was() -> None:
     view = ViewRecord("wrist", "/clients/1/views/wrist", 5, 2, 2, "rgb8", 2**32 - 1)
-    frame = FrameRecord(1, 2**64 - 1, 9, "lift", 2**64 - 1, 0, 0, 0, -1, True, False, "", (view,))
+    frame = FrameRecord(1, 2**64 - 1, 9, "lift", 2**64 - 1, 0, 0, 0, -1, True, False, True, "", (view,))
     call = Call(3, "submit", 9, b"zmq:\0", 1, outcome=Outcome(accepted=True), frame=frame)
     assert CALL.decode(CALL.encode(call)) == call

@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,6 +18,8 @@ from st4vla.contracts.command_line import Command, require_positive, require_see
 from st4vla.contracts.errors import UsageError
 from st4vla.contracts.messages import ActionChunk, ErrorReply, Message, Plan
 from st4vla.runtime.client import Client
+from st4vla.runtime.curve import ClientKeys
+from st4vla.runtime.memory import keep_freed_memory
 from st4vla.runtime.sources import Source, open_source
 from st4vla.runtime.streaming import Streamer, assign_views
 from st4vla.runtime.telemetry import percentiles
@@ -32,6 +35,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "each as VIEW=WHERE",
     )
     parser.add_argument("--server", default="tcp://127.0.0.1:5555", help="address of the server (default: %(default)s)")
+    parser.add_argument("--key", type=Path, metavar="FILE", help="this client's secret key, for a server with keys")
+    parser.add_argument("--server-key", type=Path, metavar="FILE", help="the server's public key, to go with --key")
     parser.add_argument("--instruction", default="pick up the red cube", help="what to do (default: %(default)s)")
     parser.add_argument("--hz", type=float, help="frames a second (default: the rate of the policy's actions)")
     parser.add_argument("--seconds", type=float, help="stop after this long (default: when the pictures end)")
@@ -44,8 +49,10 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     _check(options)
+    keys = None if options.key is None else ClientKeys.load(options.key, options.server_key)
+    keep_freed_memory()
     stop = threading.Event()
-    with Client(options.server) as client, ExitStack() as opened:
+    with Client(options.server, keys) as client, ExitStack() as opened:
         welcome = client.hello()
         places = assign_views(options.source, [view.name for view in welcome.views])
         period_ns = welcome.period_ns if options.hz is None else round(NS_PER_S / options.hz)
@@ -88,6 +95,9 @@ def _check(options: argparse.Namespace) -> None:
         msg = f"--jpeg {options.jpeg}: a quality lies from 1 to 100"
         raise UsageError(msg)
     require_seed(options)
+    if (options.key is None) != (options.server_key is None):
+        msg = "--key and --server-key go together: this client's secret key file, and the server's public one"
+        raise UsageError(msg)
 
 
 def _print_line(message: Message) -> None:

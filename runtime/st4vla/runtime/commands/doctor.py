@@ -21,6 +21,7 @@ OPTIONAL = {
     "mujoco": ("tabletop simulation", "pip install 'st4vla[sim]'"),
     "robosuite": ("the tabletop's arm and table", "pip install --no-deps robosuite==1.5.2"),
     "av": ("video files and V4L2 cameras", "pip install 'st4vla[video]'"),
+    "prometheus_client": ("metrics of a server", "pip install 'st4vla[metrics]'"),
     "matplotlib": ("pictures in reports", "pip install 'st4vla[bench]'"),
 }
 RESIZING_WITH_PILLOW = "by Pillow; an eighth of the time with: cmake -S . -B build && cmake --build build"

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,17 +15,27 @@ from st4vla.contracts.action import ActionSpec
 from st4vla.contracts.clock import NS_PER_MS, NS_PER_S
 from st4vla.contracts.command_line import Command, require_positive
 from st4vla.contracts.errors import UsageError
-from st4vla.contracts.manifests import Bundle, EnginesManifest
+from st4vla.contracts.manifests import Bundle, EnginesManifest, degradation
 from st4vla.contracts.staleness import AgeBounds, Staleness
 from st4vla.runtime.bundle_policy import BundlePolicy
 from st4vla.runtime.change import ChangeConfig
 from st4vla.runtime.chunking import ChunkingConfig
 from st4vla.runtime.compiling import default_engines_folder, open_engines
 from st4vla.runtime.core import Core
+from st4vla.runtime.curve import ServerKeys
 from st4vla.runtime.device import this_device
+from st4vla.runtime.doors.opening import open_doors
+from st4vla.runtime.doors.options import HELP as DOOR_HELP
+from st4vla.runtime.doors.options import parse_door
 from st4vla.runtime.engines.catalogue import choose_backend
+from st4vla.runtime.memory import keep_freed_memory
+from st4vla.runtime.monitoring import Monitor
+from st4vla.runtime.observer import Observer
+from st4vla.runtime.policy import PolicyInfo
+from st4vla.runtime.safe_bind import require_safe_bind
 from st4vla.runtime.scheduler import SchedulingConfig
-from st4vla.runtime.server import Server
+from st4vla.runtime.server import SWITCH_INTERVAL_S, Server
+from st4vla.runtime.systemd import ServiceNotifier
 
 if TYPE_CHECKING:
     from st4vla.runtime.recording.recording import Recording
@@ -35,8 +45,6 @@ CHUNKING: dict[str, Literal["real_time", "ensemble", "replace"]] = {
     "ensemble": "ensemble",
     "replace": "replace",
 }
-#: How soon a thread that waits for the interpreter gets it: System 1 must not wait for what System 2 does in Python.
-SWITCH_INTERVAL_S = 0.0005
 #: Defaults: a plan that is this old is not acted by, and one that is older still stops the arm.
 PLAN_HOLD_NS, PLAN_STOP_NS = 5 * NS_PER_S, 10 * NS_PER_S
 #: An arm that has held for so long stops.
@@ -50,6 +58,14 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--backend", help="engine library (default: the best one that works here)")
     parser.add_argument("--bind", default="tcp://127.0.0.1:5555", help="address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--keys",
+        type=Path,
+        metavar="FOLDER",
+        help="encrypt, and let in only clients whose keys are in FOLDER/clients; see `st4vla keys` (default: everybody "
+        "on this machine)",
+    )
+    parser.add_argument("--door", action="append", default=[], metavar="KIND=ADDRESS[,KEY=VALUE...]", help=DOOR_HELP)
     for system, pace in (("system1", "fast"), ("system2", "slow")):
         parser.add_argument(
             f"--{system}-threads",
@@ -57,6 +73,11 @@ def _configure(parser: argparse.ArgumentParser) -> None:
             help=f"CPU threads of the {pace} system (default: what `st4vla compile` found best)",
         )
     parser.add_argument("--max-clients", type=int, default=8, help="clients at once (default: %(default)s)")
+    parser.add_argument(
+        "--metrics",
+        metavar="HOST:PORT",
+        help="serve /live, /ready, /metrics and /snapshot there over HTTP, such as 127.0.0.1:9464 (default: off)",
+    )
     parser.add_argument(
         "--record",
         type=Path,
@@ -103,6 +124,10 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     require_positive(options, "plan_hz", "max_clients", "system1_threads", "system2_threads", "record_limit_gb")
+    for text in options.door:
+        parse_door(text)
+    keys = None if options.keys is None else ServerKeys.load(options.keys)
+    require_safe_bind(options.bind, keys)
     bundle = Bundle(options.bundle)
     config = _scheduling(options, bundle.manifest.action)
     backend = choose_backend(options.backend)
@@ -111,36 +136,61 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    keep_freed_memory()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     threads = {"system1_threads": options.system1_threads, "system2_threads": options.system2_threads}
-    with ExitStack() as opened:
-        policy = opened.enter_context(BundlePolicy(bundle, engines, folder, backend, **threads))
+    observer = Observer(bundle.manifest.name, bundle.digest)
+    with (
+        _monitor(observer, options.metrics),
+        BundlePolicy(bundle, engines, folder, backend, **threads) as policy,
+        _recording(options, policy.info, config, engines) as recording,
+    ):
         policy.warm_up()
-        recording = _recording(options, policy, config, engines)
+        core = Core(policy, config, recording)
+        core.diagnosis.watch("degraded_bundle", lambda: degradation(bundle.manifest))
         if recording is not None:
-            opened.enter_context(recording)
-        server = Server(Core(policy, config, recording), options.bind)
+            core.diagnosis.watch("recording_ended", recording.why_failed)
+        server = Server(core, options.bind, keys)
         server.start()
-        print(f"serving {bundle.manifest.name} on {server.endpoint}", flush=True)
-        stop.wait()
-        server.stop()
+        try:
+            with open_doors(core, options.door) as doors:
+                for door in doors:
+                    print(f"door {door.address}")
+                if keys is not None:
+                    print(f"clients that are let in: {', '.join(sorted(keys.clients.allowed.values())) or 'none yet'}")
+                observer.serving(core, doors)
+                with ServiceNotifier(observer):
+                    print(f"serving {bundle.manifest.name} on {server.endpoint}", flush=True)
+                    stop.wait()
+                observer.stopping()
+        finally:
+            server.stop()
     told = {} if recording is None else {"recording": recording.summary()}
     return {"endpoint": server.endpoint, **server.core.counts, **told}
 
 
+def _monitor(observer: Observer, address: str | None) -> AbstractContextManager[object]:
+    if address is None:
+        return nullcontext()
+    monitor = Monitor(observer, address)
+    monitor.start()
+    print(f"metrics on {monitor.url}", flush=True)
+    return closing(monitor)
+
+
 def _recording(
-    options: argparse.Namespace, policy: BundlePolicy, config: SchedulingConfig, engines: EnginesManifest
-) -> Recording | None:
+    options: argparse.Namespace, info: PolicyInfo, config: SchedulingConfig, engines: EnginesManifest
+) -> AbstractContextManager[Recording | None]:
     if options.record is None:
-        return None
+        return nullcontext()
     # An extra: imported by those only who ask for it.
     from st4vla.runtime.recording.header import header_for, recording_path  # noqa: PLC0415
     from st4vla.runtime.recording.recording import Recording  # noqa: PLC0415
 
     threads = {"system1": options.system1_threads, "system2": options.system2_threads}
-    path = recording_path(options.record, policy.info.name)
-    header = header_for(policy.info, config, engines.fingerprint, threads)
-    return Recording(path, header, limit_bytes=round((options.record_limit_gb or 0) * 1e9))
+    header = header_for(info, config, engines.fingerprint, threads)
+    limit_bytes = round((options.record_limit_gb or 0) * 1e9)
+    return Recording(recording_path(options.record, info.name), header, limit_bytes=limit_bytes)
 
 
 def _scheduling(options: argparse.Namespace, action: ActionSpec) -> SchedulingConfig:

@@ -154,6 +154,7 @@ def _frame(given: Given, slot: int, number: int) -> FrameRecord | None:
         sent_ns=observation.sent_ns,
         replan=observation.replan,
         wants_plans=observation.wants_plans,
+        fresh=observation.fresh,
         state_topic="" if observation.robot_state is None else state_topic(slot),
         views=tuple(
             ViewRecord(

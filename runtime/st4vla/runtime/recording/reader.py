@@ -168,6 +168,7 @@ class RecordingReader:
             robot_state=_state(state) if isinstance(state, RobotState) else None,
             replan=frame.replan,
             wants_plans=frame.wants_plans,
+            fresh=frame.fresh,
             sent_ns=frame.sent_ns,
         )
 

@@ -35,6 +35,7 @@ JOURNAL_TOPIC = "/journal"
 #: How often the writer looks for something to write; what a killed process has not written is at most
 #: `FLUSH_S` and this old.
 POLL_S, FLUSH_S = 0.02, 0.25
+CLOSE_S = 20.0
 #: What may wait to be written: three seconds of two raw 224-pixel views at 60 Hz.
 WAITING_BYTES = 64 << 20
 #: What anything counts that holds no picture and no plan.
@@ -58,6 +59,7 @@ class Recording:
     Attributes:
         path: The file.
         failed: Why recording has ended before its time, or None.
+        limited: It has ended at its limit, which is no failure; `failed` stays None.
         lost: What happened since then, in calls and messages that are not in the file.
     """
 
@@ -73,6 +75,7 @@ class Recording:
     ) -> None:
         self.path = path
         self.failed: str | None = None
+        self.limited = False
         self.lost = 0
         self._limit_bytes, self._most_waiting = limit_bytes, waiting_bytes
         self._lock = threading.Lock()
@@ -105,9 +108,23 @@ class Recording:
         """How much waits to be written."""
         return self._waiting_bytes
 
+    def why_failed(self) -> str | None:
+        """Return why recording has failed and what to do about it, or None."""
+        if self.failed is None:
+            return None
+        return (
+            f"the session is not recorded any more ({self.failed}): make room, and restart the server to record again"
+        )
+
     def summary(self) -> dict[str, Any]:
         """Return what became of it."""
-        return {"file": str(self.path), "bytes": self.written_bytes, "failed": self.failed, "lost": self.lost}
+        return {
+            "file": str(self.path),
+            "bytes": self.written_bytes,
+            "failed": self.failed,
+            "limited": self.limited,
+            "lost": self.lost,
+        }
 
     def clock_ns(self) -> int:
         """Return this machine's monotonic clock."""
@@ -127,9 +144,11 @@ class Recording:
         self._put(monotonic_ns(), (client, message), SMALL_BYTES)
 
     def close(self) -> None:
-        """Write what waits, and end the file."""
+        """Write what waits, and end the file; a disk that does not answer is not waited for."""
         self._stopping.set()
-        self._thread.join()
+        self._thread.join(CLOSE_S)
+        if self._thread.is_alive():
+            self._fail(f"{self.path} was not ended within {CLOSE_S:g} s")
 
     def __enter__(self) -> Self:
         return self
@@ -161,10 +180,11 @@ class Recording:
             self.lost += len(self._waiting)
             self._waiting.clear()
             self._waiting_bytes, self._ended = 0, True
-        if self.failed is not None:
-            LOG.error("recording has ended, service goes on: %s", self.failed)
+        cut = self.failed or (f"it has reached its limit of {self._limit_bytes / 1e9:g} GB" if self.limited else "")
+        if cut:
+            LOG.log(logging.INFO if self.limited else logging.ERROR, "recording has ended, service goes on: %s", cut)
         try:
-            self._mcap.finish(RecordingEnd(self._calls, self.failed or ""))
+            self._mcap.finish(RecordingEnd(self._calls, cut))
         except Exception as error:
             self._fail(f"{self.path} cannot be ended: {error}")
         self._file.close()
@@ -174,17 +194,17 @@ class Recording:
         while not self._mcap.full:
             last = self._stopping.wait(POLL_S) or self.failed is not None
             self._write_waiting()
-            if last:
+            if last or self.limited:
                 return
             if time.monotonic() - flushed_s > FLUSH_S:
                 self._mcap.flush()
                 flushed_s = time.monotonic()
-            if self._limit_bytes and self._mcap.size > self._limit_bytes:
-                self._fail(f"it has reached its limit of {self._limit_bytes / 1e9:g} GB")
-                return
 
     def _write_waiting(self) -> None:
         while self._waiting and not self._mcap.full:
+            if self._limit_bytes and self._mcap.size > self._limit_bytes:
+                self.limited = True
+                return
             with self._lock:
                 time_ns, entry, size = self._waiting.popleft()
                 self._waiting_bytes -= size
@@ -214,7 +234,7 @@ class Recording:
 
     def _follow(self, note: Note) -> None:
         """Keep the numbers that clients have in topics."""
-        if note.name == "admit" and note.answer is True and note.client not in self._slots:
+        if note.name == "admit" and note.answer is True and self._slots.get(note.client) != note.slot:
             self._slots = {client: slot for client, slot in self._slots.items() if slot != note.slot}
             self._slots[note.client] = note.slot
         elif note.name == "leave":

@@ -118,6 +118,7 @@ class FrameRecord:
     sent_ns: int
     replan: bool
     wants_plans: bool
+    fresh: bool
     state_topic: str
     views: tuple[ViewRecord, ...]
 

@@ -1,0 +1,91 @@
+"""`st4vla bench-runtime`: the runtime against others' wires and against itself."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import msgspec
+
+from st4vla.contracts.command_line import Command, report_line, require_positive, require_seed, table
+from st4vla.contracts.errors import MissingExtraError
+from st4vla.contracts.files import write_atomically
+from st4vla.contracts.manifests import Bundle
+from st4vla.runtime.memory import keep_freed_memory
+
+CLIENTS = (1, 8)
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", type=Path, help="folder of a bundle whose engines contend for the cores")
+    parser.add_argument("--turns", type=int, default=30, help="turns of round trips (default: %(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, default=10.0, help="length of each stream and each contention (default: %(default)s)"
+    )
+    parser.add_argument("--contentions", type=int, default=3, help="turns of contention (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of pictures and moments (default: %(default)s)")
+    parser.add_argument("--out", type=Path, help="write a receipt into this file")
+    parser.epilog = "Exit status 1 when a figure falls short of its bar. Leave the machine alone meanwhile."
+
+
+def _run(options: argparse.Namespace) -> Mapping[str, Any]:
+    try:
+        from st4vla.benchmarks import preprocessing, resize_actions  # noqa: PLC0415 - extras
+        from st4vla.benchmarks.machine import machine  # noqa: PLC0415
+        from st4vla.benchmarks.serving import contention, frame_age, reaction, round_trip  # noqa: PLC0415
+    except ImportError as error:
+        msg = f"this benchmark needs {error.name}; install it with: pip install 'st4vla[bench,sim,doors,cpu]'"
+        raise MissingExtraError(msg) from error
+    require_positive(options, "turns", "seconds", "contentions")
+    require_seed(options)
+    bundle, around = Bundle(options.bundle), machine()
+    # For all sides alike: what a client of ours does in a process of its own.
+    keep_freed_memory()
+    trips = round_trip.measure(options.turns, options.seed)
+    _show("Round trip with a policy that thinks nothing, two raw views of 224 px", trips.rows(), round_trip.HEADER)
+    pictures = [picture for frame in resize_actions.tabletop_frames(8) for picture in frame.values()]
+    prepared = preprocessing.measure(pictures, side=224, turns=options.turns)
+    kind = "compiled" if prepared.compiled else "not compiled: build the firmware bridge first"
+    _show(f"Preprocessing of 640 x 480 to 224 px; ours is {kind}", prepared.rows(), preprocessing.HEADER)
+    with TemporaryDirectory() as work:
+        rates = contention.measure(bundle, Path(work) / "engines", turns=options.contentions, seconds=options.seconds)
+    _show(f"System 1 of {bundle.manifest.name} beside System 2", rates.rows(), contention.HEADER)
+    reactions = [reaction.measure(plan_ms, options.seconds, options.seed) for plan_ms in reaction.PLANS_MS]
+    _show("Reaction to a change in the image", [each.row() for each in reactions], reaction.HEADER)
+    ages = [frame_age.measure(clients, options.seconds) for clients in CLIENTS]
+    _show("60 frames a second into a policy of 50 ms", [each.row() for each in ages], frame_age.HEADER)
+    missed = trips.missed() + rates.missed()
+    missed += [line for each in reactions for line in each.missed()] + [line for each in ages for line in each.missed()]
+    for line in missed:
+        report_line(f"missed: {line}")
+    result = {
+        "round_trip_ms": {side.name: round(side.percentile_ms(50), 4) for side in trips.sides},
+        "system1_share": round(rates.share, 3),
+        "reaction_ratio": {f"{each.plan_ms:g}": round(each.ratio, 2) for each in reactions},
+        "oldest_frame_ms": {str(each.clients): round(max(each.ages_ms), 2) for each in ages},
+        "missed": missed,
+    }
+    if options.out is not None:
+        receipt = {
+            "what": "the runtime against others' wires and against itself, each side in a process of its own",
+            "made_at": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            "machine": around,
+            "bundle": bundle.manifest.name,
+            **result,
+            "preprocessing": prepared,
+            "contention": rates,
+        }
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(options.out, msgspec.json.format(msgspec.json.encode(receipt), indent=2) + b"\n")
+    return result | {"ok": not missed}
+
+
+def _show(title: str, rows: list[tuple[object, ...]], header: tuple[str, ...]) -> None:
+    report_line(f"{title}\n\n{table(rows, header)}\n")
+
+
+COMMAND = Command("Measure the runtime against others' wires and against itself.", _configure, _run)

@@ -1,0 +1,1 @@
+"""The runtime against others and against itself: round trips, contention, reaction, ages."""
