@@ -84,3 +84,11 @@ def test_a_served_session_is_recorded_and_replays(
 def test_a_tolerance_that_is_none_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["replay", str(tmp_path / "x.mcap"), str(tmp_path), "--tolerance", "-1"]) == 2
     assert "--tolerance -1" in capsys.readouterr().err
+
+
+def test_what_is_not_installed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "mcap", None)
+    assert main(["replay", str(tmp_path / "x.mcap"), str(tmp_path)]) == 1
+    assert "recordings need mcap, which is not installed; install it with: pip install" in capsys.readouterr().err

@@ -15,6 +15,7 @@ from st4vla.runtime.bundle_policy import BundlePolicy
 from st4vla.runtime.compiling import default_engines_folder, open_engines
 from st4vla.runtime.device import this_device
 from st4vla.runtime.engines.catalogue import choose_backend
+from st4vla.runtime.recording.needed import require_record_extra
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +35,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> Mapping[str, Any]:
-    # An extra: not every machine that serves has it.
+    require_record_extra()
     from st4vla.runtime.recording.reader import RecordingReader  # noqa: PLC0415
     from st4vla.runtime.replay import Replayer  # noqa: PLC0415
 

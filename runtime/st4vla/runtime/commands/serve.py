@@ -32,6 +32,7 @@ from st4vla.runtime.memory import keep_freed_memory
 from st4vla.runtime.monitoring import Monitor
 from st4vla.runtime.observer import Observer
 from st4vla.runtime.policy import PolicyInfo
+from st4vla.runtime.recording.needed import require_record_extra
 from st4vla.runtime.safe_bind import require_safe_bind
 from st4vla.runtime.scheduler import SchedulingConfig
 from st4vla.runtime.server import SWITCH_INTERVAL_S, Server
@@ -183,7 +184,7 @@ def _recording(
 ) -> AbstractContextManager[Recording | None]:
     if options.record is None:
         return nullcontext()
-    # An extra: imported by those only who ask for it.
+    require_record_extra()
     from st4vla.runtime.recording.header import header_for, recording_path  # noqa: PLC0415
     from st4vla.runtime.recording.recording import Recording  # noqa: PLC0415
 

@@ -16,15 +16,7 @@ from typing import Annotated, Any, Generic, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
-
-from st4vla.contracts.errors import MissingExtraError
-
-try:
-    import mcap  # noqa: F401 - what these messages are put into
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, timestamp_pb2
-except ImportError as error:
-    _why = f"recordings need {error.name}, which is not installed; run: pip install 'st4vla[record]'"
-    raise MissingExtraError(_why) from error
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, timestamp_pb2
 
 T = TypeVar("T")
 
