@@ -219,6 +219,17 @@ def test_a_client_too_many_is_told_and_gets_in_when_another_leaves(server: Serve
         await_message(third, is_chunk)
 
 
+def test_ways_to_clients_that_lost_their_places_are_forgotten() -> None:
+    core = Core(NullPolicy(image_size=SIZE), SchedulingConfig(max_clients=2, idle_ns=1))
+    for index in range(50):
+        now_ns = monotonic_ns()
+        views = tuple(
+            View.from_pixels(name, np.zeros((SIZE, SIZE, 3), np.uint8), now_ns) for name in ("agentview", "wrist")
+        )
+        assert core.submit(b"%d" % index, Observation(1, views, "lift", sent_ns=now_ns), now_ns, print) is None
+    assert len(core._outlets) == 2
+
+
 def test_a_port_in_use_is_named(server: Server) -> None:
     other = Server(Core(NullPolicy()), server.endpoint)
     with pytest.raises(PortInUseError, match="is in use by another process"):

@@ -22,7 +22,7 @@ from st4vla.runtime.handshakes import Greeting
 from st4vla.runtime.liveness import LIVENESS
 
 #: A server that is gone is called again and again.
-CONNECT_TIMEOUT_MS, RECONNECT_MS, RECONNECT_MAX_MS = 500, 50, 200
+CONNECT_TIMEOUT_MS, RECONNECT_MS, RECONNECT_MAX_MS = 450, 20, 100
 
 
 class Client:

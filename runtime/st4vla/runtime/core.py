@@ -156,6 +156,9 @@ class Core:
         if self.scheduler.cannot_plan(client, observation.instruction):
             text = f"{observation.instruction!r} could not become a plan; send another instruction"
             return self.refusal(ErrorCode.OBSERVATION, text, observation.sequence)
+        if client not in self._outlets:
+            # A client that lost its place took no leave.
+            self._outlets = {each: way for each, way in self._outlets.items() if self.scheduler.has_place(each)}
         self._outlets[client] = deliver
         self.counts["observations"] += 1
         self.scheduler.submit(client, frame)

@@ -245,6 +245,11 @@ class Scheduler:
                 session.planning = None
                 session.failed_instruction = job.frame.observation.instruction if for_good else None
 
+    def has_place(self, identity: bytes) -> bool:
+        """Say whether a client has a place; one that was silent may have lost it to another."""
+        with self._lock:
+            return identity in self._sessions
+
     def cannot_plan(self, identity: bytes, instruction: str) -> bool:
         """Say whether a client's instruction has failed for good."""
         with self._lock:

@@ -71,9 +71,10 @@ def loop(endpoint: str, keys: Path | None) -> dict[str, Any]:
             due_ns += PERIOD_NS
             views = tuple(View.from_pixels(name, pixels, now_ns) for name in ("agentview", "wrist"))
             client.send(Observation(client.next_sequence(), views, "lift"))
-            due = player.due(monotonic_ns())
+            executed_ns = monotonic_ns()
+            due = player.due(executed_ns)
             if due.chunk_id is not None:
-                executed.append((monotonic_ns(), (monotonic_ns() - captures[due.chunk_id]) / NS_PER_MS))
+                executed.append((executed_ns, (executed_ns - captures[due.chunk_id]) / NS_PER_MS))
     return {"arrivals": arrivals, "executed": executed, "errors": errors}
 
 

@@ -43,14 +43,14 @@ def test_lost_packets(network: Any, start: Callable[..., Any], lasting: Callable
     assert meanwhile > (60 if share < 0.1 else 3), "it goes on as well as the network lets it"
 
 
-def test_a_pulled_cable(network: Any, start: Callable[..., Any], lasting: Callable[[float], None]) -> None:
+def test_a_cut_link(network: Any, start: Callable[..., Any], lasting: Callable[[float], None]) -> None:
     server = start("server", network.endpoint, network.runtime, network.keys)
     loop = start("loop", network.endpoint, network.robot, network.keys)
     lasting(1.0)
-    network.plug("down")
+    network.cut()
     cut_ns = time.monotonic_ns()
     lasting(3.0)
-    network.plug("up")
+    network.lose_nothing()
     ended_ns = time.monotonic_ns()
     lasting(2.5)
     seen = loop.finish()
