@@ -38,7 +38,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt $(VENV)/.system-packages | $(VENV)
 
 $(VENV)/.dev: $(VENV)/.demo
 	$(PIP) install -q -c constraints.txt torch==2.13.0
-	$(PIP) install -q -c constraints.txt -e '.[cpu,doors,export,sim,bench,rtx,dev]'
+	$(PIP) install -q -c constraints.txt -e '.[cpu,doors,record,export,sim,bench,rtx,dev]'
 	touch $@
 
 demo: $(VENV)/.demo

@@ -28,6 +28,7 @@
     ├── DatasetError                 training data that cannot be read or does not mean anything
     ├── TrainingError                a training that cannot go on, such as one whose loss is not finite
     ├── StorageError                 a file that cannot be written: a full disk, a missing permission
+    ├── RecordingError               a recorded session that cannot be read, or was made with another policy
     ├── SourceError                  a camera, video or image folder that cannot be read
     ├── MissingExtraError            an optional dependency that this command needs
     └── UsageError                   a command line that asks for something impossible
@@ -138,6 +139,10 @@ class TrainingError(St4vlaError):
 
 class StorageError(St4vlaError):
     """A file cannot be written."""
+
+
+class RecordingError(St4vlaError):
+    """A recorded session cannot be read, or was made with another policy."""
 
 
 class SourceError(St4vlaError):

@@ -34,6 +34,7 @@ from st4vla.contracts.staleness import Pace
 from st4vla.runtime.diagnosis import Diagnosis, thread_check
 from st4vla.runtime.frame import Frame
 from st4vla.runtime.policy import Policy, PolicyInfo
+from st4vla.runtime.recording.journal import JournaledScheduler, Recorder
 from st4vla.runtime.safety import require_finite, require_speed, slow_down
 from st4vla.runtime.scheduler import Overdue, Scheduler, SchedulingConfig
 from st4vla.runtime.session import ActJob, Handout
@@ -58,6 +59,7 @@ class Core:
     Args:
         policy: What answers.
         config: How it is scheduled.
+        recorder: Who writes down what happens, if anybody does.
 
     Raises:
         ValueError: An age at which to slow down, for actions that cannot be slowed down.
@@ -70,13 +72,16 @@ class Core:
         started_ns: When it was started, on this machine's clock.
     """
 
-    def __init__(self, policy: Policy, config: SchedulingConfig | None = None) -> None:
-        self._policy = policy
+    def __init__(
+        self, policy: Policy, config: SchedulingConfig | None = None, recorder: Recorder | None = None
+    ) -> None:
+        self._policy, self._recorder = policy, recorder
         config = config or SchedulingConfig()
         if config.staleness.frame.slow_ns or config.staleness.plan.slow_ns:
             require_speed(policy.info.action.representation)
         self.info: PolicyInfo = policy.info
-        self.scheduler = Scheduler(config, policy.info.action)
+        action = policy.info.action
+        self.scheduler = JournaledScheduler(config, action, recorder) if recorder else Scheduler(config, action)
         self.counts: Counter[str] = self.scheduler.counts
         self._outlets: dict[bytes, Deliver] = {}
         self.vitals = Vitals()
@@ -197,9 +202,10 @@ class Core:
             self._refuse_overdue(handout, ended_ns)
         elif handout is not None:
             self.vitals.handed_out(ended_ns, handout.frame_age_ns, handout.plan_age_ns)
-            self._deliver(job.identity, self._chunk(job, handout, ended_ns - began_ns))
+            self._deliver(job.identity, self.chunk(job, handout, ended_ns - began_ns))
 
-    def _chunk(self, job: ActJob, handout: Handout, inference_ns: int) -> ActionChunk:
+    def chunk(self, job: ActJob, handout: Handout, inference_ns: int) -> ActionChunk:
+        """Return the message that carries what the scheduler hands out for a job."""
         observation, action = job.frame.observation, self.info.action
         actions = self._policy.unnormalize(handout.actions)
         if handout.pace is Pace.SLOW:
@@ -276,6 +282,8 @@ class Core:
         return self.refusal(ErrorCode.INTERNAL, text, sequence)
 
     def _deliver(self, client: bytes, message: Message) -> None:
+        if self._recorder is not None:
+            self._recorder.delivered(client, message)
         deliver = self._outlets.get(client)
         if deliver is not None:
             deliver(message)

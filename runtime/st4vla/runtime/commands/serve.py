@@ -9,13 +9,13 @@ import threading
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from st4vla.contracts.action import ActionSpec
 from st4vla.contracts.clock import NS_PER_MS, NS_PER_S
 from st4vla.contracts.command_line import Command, require_positive
 from st4vla.contracts.errors import UsageError
-from st4vla.contracts.manifests import Bundle, degradation
+from st4vla.contracts.manifests import Bundle, EnginesManifest, degradation
 from st4vla.contracts.staleness import AgeBounds, Staleness
 from st4vla.runtime.bundle_policy import BundlePolicy
 from st4vla.runtime.change import ChangeConfig
@@ -31,10 +31,15 @@ from st4vla.runtime.engines.catalogue import choose_backend
 from st4vla.runtime.memory import keep_freed_memory
 from st4vla.runtime.monitoring import Monitor
 from st4vla.runtime.observer import Observer
+from st4vla.runtime.policy import PolicyInfo
+from st4vla.runtime.recording.needed import require_record_extra
 from st4vla.runtime.safe_bind import require_safe_bind
 from st4vla.runtime.scheduler import SchedulingConfig
 from st4vla.runtime.server import SWITCH_INTERVAL_S, Server
 from st4vla.runtime.systemd import ServiceNotifier
+
+if TYPE_CHECKING:
+    from st4vla.runtime.recording.recording import Recording
 
 CHUNKING: dict[str, Literal["real_time", "ensemble", "replace"]] = {
     "real-time": "real_time",
@@ -74,6 +79,15 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         metavar="HOST:PORT",
         help="serve /live, /ready, /metrics and /snapshot there over HTTP, such as 127.0.0.1:9464 (default: off)",
     )
+    parser.add_argument(
+        "--record",
+        type=Path,
+        metavar="WHERE",
+        help="record the session to this .mcap file, or to a new one in this folder",
+    )
+    parser.add_argument(
+        "--record-limit-gb", type=float, help="recording ends at this size (default: when the disk is full)"
+    )
     scheduling = parser.add_argument_group("scheduling")
     scheduling.add_argument("--plan-hz", type=float, default=5.0, help="most plans a second (default: %(default)s)")
     scheduling.add_argument(
@@ -110,7 +124,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> Mapping[str, Any]:
-    require_positive(options, "plan_hz", "max_clients", "system1_threads", "system2_threads")
+    require_positive(options, "plan_hz", "max_clients", "system1_threads", "system2_threads", "record_limit_gb")
     for text in options.door:
         parse_door(text)
     keys = None if options.keys is None else ServerKeys.load(options.keys)
@@ -127,10 +141,16 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     threads = {"system1_threads": options.system1_threads, "system2_threads": options.system2_threads}
     observer = Observer(bundle.manifest.name, bundle.digest)
-    with _monitor(observer, options.metrics), BundlePolicy(bundle, engines, folder, backend, **threads) as policy:
+    with (
+        _monitor(observer, options.metrics),
+        BundlePolicy(bundle, engines, folder, backend, **threads) as policy,
+        _recording(options, policy.info, config, engines) as recording,
+    ):
         policy.warm_up()
-        core = Core(policy, config)
+        core = Core(policy, config, recording)
         core.diagnosis.watch("degraded_bundle", lambda: degradation(bundle.manifest))
+        if recording is not None:
+            core.diagnosis.watch("recording_ended", recording.why_failed)
         server = Server(core, options.bind, keys)
         server.start()
         try:
@@ -146,7 +166,8 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
                 observer.stopping()
         finally:
             server.stop()
-    return {"endpoint": server.endpoint, **server.core.counts}
+    told = {} if recording is None else {"recording": recording.summary()}
+    return {"endpoint": server.endpoint, **server.core.counts, **told}
 
 
 def _monitor(observer: Observer, address: str | None) -> AbstractContextManager[object]:
@@ -156,6 +177,21 @@ def _monitor(observer: Observer, address: str | None) -> AbstractContextManager[
     monitor.start()
     print(f"metrics on {monitor.url}", flush=True)
     return closing(monitor)
+
+
+def _recording(
+    options: argparse.Namespace, info: PolicyInfo, config: SchedulingConfig, engines: EnginesManifest
+) -> AbstractContextManager[Recording | None]:
+    if options.record is None:
+        return nullcontext()
+    require_record_extra()
+    from st4vla.runtime.recording.header import header_for, recording_path  # noqa: PLC0415
+    from st4vla.runtime.recording.recording import Recording  # noqa: PLC0415
+
+    threads = {"system1": options.system1_threads, "system2": options.system2_threads}
+    header = header_for(info, config, engines.fingerprint, threads)
+    limit_bytes = round((options.record_limit_gb or 0) * 1e9)
+    return Recording(recording_path(options.record, info.name), header, limit_bytes=limit_bytes)
 
 
 def _scheduling(options: argparse.Namespace, action: ActionSpec) -> SchedulingConfig:

@@ -1,0 +1,592 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import simplejpeg
+from crc32c import crc32c
+from mcap.reader import make_reader
+from mcap.records import Channel, Message, Metadata, Schema
+from mcap.stream_reader import StreamReader
+from mcap.writer import CompressionType, Writer
+from msgspec import structs
+
+from st4vla.contracts import messages
+from st4vla.contracts.clock import NS_PER_MS, monotonic_ns
+from st4vla.contracts.errors import PromptError, RecordingError
+from st4vla.contracts.manifests import Bundle
+from st4vla.contracts.messages import ActionChunk, ErrorReply, ImageEncoding, Observation, Plan, RobotState, View
+from st4vla.contracts.staleness import AgeBounds, Pace, Staleness
+from st4vla.runtime.bundle_policy import BundlePolicy
+from st4vla.runtime.change import ChangeConfig
+from st4vla.runtime.chunking import FREE, ChunkingConfig, Splice
+from st4vla.runtime.compiling import compile_bundle
+from st4vla.runtime.core import Core
+from st4vla.runtime.device import this_device
+from st4vla.runtime.engines.onnx_runtime import OnnxRuntimeBackend
+from st4vla.runtime.policy import Acted, NullPolicy, PlanTensors, Policy, Views
+from st4vla.runtime.recording.header import header_for
+from st4vla.runtime.recording.reader import RecordedCall, RecordingReader
+from st4vla.runtime.recording.recording import Recording
+from st4vla.runtime.recording.records import CALL, RAW_IMAGE, Call
+from st4vla.runtime.replay import Replayer, ReplayReport
+from st4vla.runtime.scheduler import SchedulingConfig
+
+SIZE = 16
+TINY = Path(__file__).parents[2] / "bundles/tiny"
+CONFIG = SchedulingConfig(
+    plan_period_ns=60 * NS_PER_MS,
+    max_clients=3,
+    change=ChangeConfig(threshold=0.5, frames=1),
+    staleness=Staleness(AgeBounds(15 * NS_PER_MS, 40 * NS_PER_MS, 0), AgeBounds(0, 400 * NS_PER_MS, 0)),
+)
+NAN, BROKEN, SLOW, MIDDLING = 11, 12, 13, 4
+
+
+class Moody(NullPolicy):
+    """Its plans and chunks depend on all that they are given; some seeds and words make it fail."""
+
+    pause_s = 0.0
+
+    def plan(self, views: Views, instruction: str) -> PlanTensors:
+        if instruction == "bad":
+            msg = "cannot be planned"
+            raise PromptError(msg)
+        if views.sum() % 29 == 0:
+            raise ZeroDivisionError
+        keys = np.array([[views.mean(), len(instruction)]], np.float32)
+        return PlanTensors({"keys": keys, "values": keys * 0.1}, len(instruction.split()))
+
+    def act(self, views: Views, plan: PlanTensors, seed: int, splice: Splice = FREE) -> Acted:
+        shift = np.float32(np.sin(plan.tensors["values"].sum() + views.mean()))
+        actions = super().act(views, plan, seed, splice).actions + shift
+        if seed % 20 == NAN:
+            actions[2, 1] = np.nan
+        if seed % 20 == BROKEN:
+            raise ZeroDivisionError
+        if seed % 20 in {SLOW, MIDDLING}:
+            time.sleep(self.pause_s if seed % 20 == SLOW else self.pause_s / 3)
+        bright = views.mean() > 127
+        return Acted(actions, np.array([[bright, not bright]] * 4, np.float32))
+
+
+@dataclass
+class Client:
+    """A robot that says what it has got, so that its clock and its delay are known."""
+
+    core: Core
+    name: bytes
+    jpeg: bool = False
+    offset_ns: int = 0
+    sequence: int = 0
+    held: tuple[int, int] = (0, 0)
+    chunks: list[ActionChunk] = field(default_factory=list)
+    errors: list[ErrorReply] = field(default_factory=list)
+    plans: list[Plan] = field(default_factory=list)
+
+    def send(self, rng: np.random.Generator, **fields: Any) -> None:
+        self.sequence += 1
+        now_ns = monotonic_ns()
+        bright = 200 * (self.sequence // 8 % 2)
+        pixels = rng.integers(bright, bright + 50, (SIZE, SIZE, 3)).astype(np.uint8)
+        here_ns = now_ns + self.offset_ns
+        views = tuple(self._view(name, pixels, here_ns) for name in ("wrist", "agentview"))
+        held_chunk_id, held_received_ns = self.held
+        given = {"instruction": "lift the cube", "seed": self.sequence} | fields
+        observation = Observation(
+            self.sequence,
+            views,
+            held_chunk_id=held_chunk_id,
+            held_received_ns=held_received_ns,
+            sent_ns=here_ns,
+            **given,
+        )
+        self.core.submit(self.name, observation, now_ns, self._take)
+
+    def _view(self, name: str, pixels: np.ndarray, capture_ns: int) -> View:
+        if not self.jpeg:
+            return View.from_pixels(name, pixels, capture_ns)
+        data = np.frombuffer(simplejpeg.encode_jpeg(pixels), np.uint8)
+        return View(name, capture_ns, SIZE, SIZE, ImageEncoding.JPEG, data)
+
+    def _take(self, message: messages.Message) -> None:
+        if isinstance(message, ActionChunk):
+            self.chunks.append(message)
+            self.held = (message.chunk_id, monotonic_ns() + self.offset_ns)
+        elif isinstance(message, ErrorReply):
+            self.errors.append(message)
+        elif isinstance(message, Plan):
+            self.plans.append(message)
+
+
+STATE = RobotState(5, np.linspace(0, 1, 7), np.zeros(7), np.eye(4), 0.04)
+WANTED = (
+    *("plans_first", "plans_instruction", "plans_period", "plans_request", "plans_change", "changes"),
+    *("chunks_late", "chunks_stale", "frames_superseded", "refused_too_many_clients", "refused_unsafe_output"),
+    *("refused_internal", "refused_observation"),
+)
+
+
+def run_session(core: Core) -> list[Client]:
+    """Stream until everything that a scheduler knows has happened."""
+    rng = np.random.default_rng(5)
+    clients = [
+        Client(core, b"zmq:\0a"),
+        Client(core, b"zmq:\0b", jpeg=True, offset_ns=10**15),
+        Client(core, b"zmq:\0c", offset_ns=-(10**12)),
+    ]
+    deadline = time.monotonic() + 20
+    for step in range(10**6):
+        first, second, third = clients
+        first.send(rng, deadline_ns=step % 9 == 0, wants_plans=True, fresh=step % 30 == 29)
+        second.send(rng, instruction="put it down" if step // 15 % 2 else "lift", replan=step % 25 == 24)
+        third.send(rng, instruction="bad" if step % 40 > 35 else "lift it", robot_state=STATE)
+        if step % 50 == 20:
+            core.leave(third.name)
+            Client(core, b"zmq:d").send(rng)
+        if step % 50 == 21:
+            Client(core, b"zmq:e").send(rng)
+        if step % 50 == 22:
+            core.leave(b"zmq:d")
+        time.sleep(0.004)
+        chunks = [chunk for client in clients for chunk in client.chunks]
+        seen = {Pace.SLOW} <= {chunk.pace for chunk in chunks} and any(chunk.frozen_steps for chunk in chunks)
+        if step > 80 and seen and all(core.counts[name] for name in WANTED):
+            return clients
+        assert time.monotonic() < deadline, {name: core.counts[name] for name in WANTED}
+    return clients
+
+
+@pytest.fixture(scope="module")
+def policy() -> Moody:
+    return Moody(image_size=SIZE)
+
+
+def record(path: Path, policy: Policy, config: SchedulingConfig, run: Callable[[Core], Any]) -> Any:
+    with Recording(path, header_for(policy.info, config)) as recording:
+        core = Core(policy, config, recording)
+        core.start()
+        gave = run(core)
+        core.stop()
+    assert recording.failed is None
+    return gave
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Client]]:
+    path = tmp_path_factory.mktemp("session") / "run.mcap"
+    live = Moody(image_size=SIZE)
+    live.pause_s = 0.05
+    return path, record(path, live, CONFIG, run_session)
+
+
+def replay(path: Path, policy: Policy, **options: Any) -> ReplayReport:
+    return Replayer(RecordingReader(path), policy, **options).run()
+
+
+def test_every_chunk_of_a_session_with_all_its_troubles_is_the_same(
+    session: tuple[Path, list[Client]], policy: Moody
+) -> None:
+    path, clients = session
+    report = replay(path, policy)
+    assert report.sentences == []
+    assert report.differences == 0
+    assert report.end is not None
+    assert report.end.cut == ""
+    assert report.end.calls == sum(report.calls.values())
+    assert report.chunks_unseen == 0
+    assert report.chunks >= sum(len(client.chunks) for client in clients) > 30
+    assert report.plans > 10
+    assert report.failures == report.failures_again > 0
+    assert set(report.calls) == {
+        *("admit", "submit", "leave", "take_act_job", "finish_act", "fail_act"),
+        *("take_plan_job", "finish_plan", "fail_plan", "expire", "close"),
+    }
+
+
+def test_what_clients_got_is_what_the_recording_shows(session: tuple[Path, list[Client]]) -> None:
+    path, clients = session
+    counted: dict[str, int] = defaultdict(int)
+    with path.open("rb") as stream:
+        reader = make_reader(stream, validate_crcs=True)
+        for schema, channel, _ in reader.iter_messages():
+            assert schema is not None
+            counted[f"{channel.topic.split('/')[-1]} {schema.name}"] += 1
+    first, second, third = clients
+    assert counted["plans st4vla.Plan"] == len(first.plans) > 0
+    assert counted["errors st4vla.ErrorReply"] >= sum(len(client.errors) for client in clients) > 0
+    assert counted["jpeg foxglove.CompressedImage"] == 2 * second.sequence
+    assert 0 < counted["robot_state st4vla.RobotState"] <= third.sequence
+    chunks = {event.chunk_id: event for event in RecordingReader(path).events() if not isinstance(event, RecordedCall)}
+    for chunk in first.chunks:
+        shown = chunks[chunk.chunk_id]
+        assert shown.actions.tobytes() == chunk.actions.tobytes()
+        assert (shown.observation_sequence, shown.seed, shown.pace) == (
+            chunk.observation_sequence,
+            chunk.seed,
+            chunk.pace.name,
+        )
+
+
+def test_observations_come_back_as_they_came(tmp_path: Path, policy: Moody) -> None:
+    sent = []
+
+    def run(core: Core) -> None:
+        client = Client(core, b"a", jpeg=True)
+        submit = core.scheduler.submit
+
+        def keep(identity: bytes, frame: Any) -> None:
+            sent.append(frame.observation)
+            submit(identity, frame)
+
+        core.scheduler.submit = keep  # type: ignore[method-assign]
+        client.send(
+            np.random.default_rng(0), robot_state=STATE, seed=2**64 - 1, replan=True, fresh=True, deadline_ns=10**12
+        )
+
+    record(tmp_path / "run.mcap", policy, CONFIG, run)
+    events = RecordingReader(tmp_path / "run.mcap").events()
+    (back,) = [event.observation for event in events if isinstance(event, RecordedCall) and event.observation]
+    state, was = back.robot_state, sent[0].robot_state
+    assert state is not None
+    assert state.base_T_ee.tolist() == was.base_T_ee.tolist()
+    assert state.joint_positions_rad.tolist() == was.joint_positions_rad.tolist()
+    assert [view.data.tobytes() for view in back.views] == [view.data.tobytes() for view in sent[0].views]
+    plain = {"views": (), "robot_state": None}
+    assert structs.replace(back, **plain) == structs.replace(sent[0], **plain)
+
+
+@pytest.mark.parametrize("mode", ["ensemble", "replace"])
+@pytest.mark.parametrize("synchronous", [False, True])
+def test_other_ways_of_scheduling_replay_too(tmp_path: Path, policy: Moody, mode: Any, synchronous: bool) -> None:
+    config = SchedulingConfig(
+        plan_period_ns=20 * NS_PER_MS, synchronous=synchronous, chunking=ChunkingConfig(mode=mode)
+    )
+
+    def run(core: Core) -> None:
+        rng, client = np.random.default_rng(0), Client(core, b"a")
+        while len(client.chunks) < 25:
+            client.send(rng, seed=1)
+            time.sleep(0.002)
+
+    record(tmp_path / "run.mcap", policy, config, run)
+    report = replay(tmp_path / "run.mcap", policy)
+    assert report.sentences == []
+    assert report.chunks >= 25
+
+
+def rewritten(source: Path, target: Path, change: Callable[[str, bytes], bytes]) -> Path:
+    """Write a recording anew, each message as `change` gives it from its schema's name and bytes."""
+    schemas: dict[int, Schema] = {}
+    names: dict[int, str] = {}
+    with source.open("rb") as stream, target.open("wb") as out:
+        writer = Writer(out, compression=CompressionType.NONE)
+        writer.start()
+        for record in StreamReader(stream).records:
+            if isinstance(record, Metadata):
+                writer.add_metadata(record.name, record.metadata)
+            elif isinstance(record, Schema) and record.id not in schemas:
+                schemas[record.id] = record
+                writer.register_schema(record.name, record.encoding, record.data)
+            elif isinstance(record, Channel) and record.id not in names:
+                names[record.id] = schemas[record.schema_id].name
+                writer.register_channel(record.topic, record.message_encoding, record.schema_id)
+            elif isinstance(record, Message):
+                data = change(names[record.channel_id], record.data)
+                writer.add_message(record.channel_id, record.log_time, data, record.publish_time, record.sequence)
+        writer.finish()
+    return target
+
+
+def acted_on(path: Path) -> tuple[Call, Call]:
+    """Return a submit and the end of the job that was made of it, well within a session, of a client with raw views."""
+    taken: dict[int, Call] = {}
+    submitted: dict[tuple[bytes, int], Call] = {}
+    for event in RecordingReader(path).events():
+        if not isinstance(event, RecordedCall):
+            continue
+        call = event.call
+        if call.frame is not None:
+            submitted[call.client, call.frame.sequence] = call
+        elif call.name == "take_act_job":
+            taken[call.number] = submitted[call.client, call.outcome.sequence]
+        elif call.name == "finish_act" and call.outcome.chunk_id > 5 and call.slot == 1:
+            return taken[call.job], call
+    pytest.fail("no chunk")
+
+
+def test_another_seed_is_found_and_named(session: tuple[Path, list[Client]], policy: Moody, tmp_path: Path) -> None:
+    path, _ = session
+    submit, finish = acted_on(path)
+
+    def change(schema: str, data: bytes) -> bytes:
+        if schema != CALL.name:
+            return data
+        call = CALL.decode(data)
+        if call.number != submit.number or call.frame is None:
+            return data
+        return CALL.encode(replace(call, frame=replace(call.frame, seed=call.frame.seed + 2000)))
+
+    altered = rewritten(path, tmp_path / "seed.mcap", change)
+    report = replay(altered, policy)
+    assert submit.frame is not None
+    assert report.differences == 1
+    assert report.sentences[0].startswith(
+        f"call {finish.number}, finish_act of client 1, frame {submit.frame.sequence}: "
+        "the normalised actions that System 1 sampled differ in "
+    )
+    on = replay(altered, policy, keep_going=True)
+    assert on.sentences[0] == report.sentences[0]
+    assert on.sentences[1].endswith(
+        f"seed is {submit.frame.seed} in the recording and {submit.frame.seed + 2000} in the replay"
+    )
+    assert on.differences == 2, "the chunks after it are judged on their own"
+    assert on.chunks > report.chunks
+
+
+def test_a_byte_of_a_picture_that_was_flipped_is_found_and_named(
+    session: tuple[Path, list[Client]], policy: Moody, tmp_path: Path
+) -> None:
+    path, _ = session
+    submit, finish = acted_on(path)
+    assert submit.frame is not None
+    seen = 0
+
+    def flip(schema: str, data: bytes) -> bytes:
+        nonlocal seen
+        if schema != RAW_IMAGE.name:
+            return data
+        image = RAW_IMAGE.decode(data)
+        if crc32c(image.data) != wrist.crc32c:
+            return data
+        seen += 1
+        return RAW_IMAGE.encode(replace(image, data=image.data[:-1] + bytes([image.data[-1] ^ 1])))
+
+    wrist = next(view for view in submit.frame.views if view.name == "wrist")
+    altered = rewritten(path, tmp_path / "picture.mcap", flip)
+    assert seen > 0
+    where = (
+        f"call {submit.number}: frame {submit.frame.sequence} of client 1: the picture of view 'wrist' is not the one"
+    )
+    with pytest.raises(RecordingError, match=where):
+        replay(altered, policy)
+
+    def agree(schema: str, data: bytes) -> bytes:
+        if schema != CALL.name:
+            return flip(schema, data)
+        call = CALL.decode(data)
+        if call.number != submit.number or call.frame is None:
+            return data
+        return CALL.encode(replace(call, frame=replace(call.frame, views=tuple(map(_flipped, call.frame.views)))))
+
+    pixels = pictures(path, submit)["wrist"]
+    other = crc32c(pixels[:-1] + bytes([pixels[-1] ^ 1]))
+
+    def _flipped(view: Any) -> Any:
+        return replace(view, crc32c=other) if view.crc32c == wrist.crc32c else view
+
+    report = replay(rewritten(path, tmp_path / "agree.mcap", agree), policy)
+    assert f"of client 1, frame {submit.frame.sequence}: " in report.sentences[0]
+    assert report.sentences[0].startswith("call ")
+    assert int(report.sentences[0].split()[1].strip(",")) <= finish.number
+
+
+def pictures(path: Path, submit: Call) -> dict[str, bytes]:
+    for event in RecordingReader(path).events():
+        if isinstance(event, RecordedCall) and event.call.number == submit.number and event.observation is not None:
+            return {view.name: view.data.tobytes() for view in event.observation.views}
+    pytest.fail("no such call")
+
+
+def test_a_byte_that_the_disk_flipped_is_named_by_its_place(
+    session: tuple[Path, list[Client]], policy: Moody, tmp_path: Path
+) -> None:
+    path, _ = session
+    data = bytearray(path.read_bytes())
+    with path.open("rb") as stream:
+        summary = make_reader(stream).get_summary()
+    assert summary is not None
+    chunk = summary.chunk_indexes[1]
+    data[chunk.chunk_start_offset + chunk.chunk_length // 2] ^= 1
+    altered = tmp_path / "run.mcap"
+    altered.write_bytes(data)
+    with pytest.raises(RecordingError, match=f"the chunk of messages at byte {chunk.chunk_start_offset} was altered"):
+        replay(altered, policy)
+
+
+def test_a_call_that_was_taken_out_is_noticed(
+    session: tuple[Path, list[Client]], policy: Moody, tmp_path: Path
+) -> None:
+    path, _ = session
+
+    def renumber(schema: str, data: bytes) -> bytes:
+        if schema != CALL.name:
+            return data
+        call = CALL.decode(data)
+        return CALL.encode(replace(call, number=call.number + (call.number > 50)))
+
+    with pytest.raises(RecordingError, match="call 52 follows call 50"):
+        replay(rewritten(path, tmp_path / "run.mcap", renumber), policy)
+
+
+@pytest.mark.parametrize("name", ["take_act_job", "take_plan_job", "expire", "finish_act", "admit"])
+def test_a_call_with_another_time_or_client_is_found(
+    session: tuple[Path, list[Client]], policy: Moody, tmp_path: Path, name: str
+) -> None:
+    path, _ = session
+    changed = 0
+
+    def change(schema: str, data: bytes) -> bytes:
+        nonlocal changed
+        if schema != CALL.name:
+            return data
+        call = CALL.decode(data)
+        useful = call.outcome.chunk_id or call.outcome.overdue or call.name != "finish_act"
+        if call.name != name or changed or call.number < 60 or not useful:
+            return data
+        changed = call.number
+        if name == "expire":
+            return CALL.encode(replace(call, time_ns=call.time_ns - 10**9))
+        if name == "finish_act":
+            return CALL.encode(replace(call, time_ns=call.time_ns + 1))
+        if name == "admit":
+            return CALL.encode(replace(call, outcome=replace(call.outcome, accepted=not call.outcome.accepted)))
+        return CALL.encode(replace(call, outcome=replace(call.outcome, sequence=call.outcome.sequence + 1)))
+
+    report = replay(rewritten(path, tmp_path / "run.mcap", change), policy)
+    assert report.differences == 1
+    assert report.sentences[0].startswith(f"call {changed}, {name}")
+
+
+def test_another_bundle_is_refused_by_name(session: tuple[Path, list[Client]], policy: Moody) -> None:
+    path, _ = session
+    other = Moody(image_size=SIZE)
+    other.info = replace(policy.info, name="other", digest=bytes([1] * 32))
+    with pytest.raises(RecordingError, match=r"with the bundle 'null' of digest 0000.*this is 'other' of digest 0101"):
+        Replayer(RecordingReader(path), other)
+
+
+class Elsewhere(Moody):
+    """The same policy on a device that rounds otherwise."""
+
+    def plan(self, views: Views, instruction: str) -> PlanTensors:
+        made = super().plan(views, instruction)
+        return PlanTensors(
+            {name: array * np.float32(1 + 1e-6) for name, array in made.tensors.items()}, made.token_count
+        )
+
+    def act(self, views: Views, plan: PlanTensors, seed: int, splice: Splice = FREE) -> Acted:
+        acted = super().act(views, plan, seed, splice)
+        assert acted.cells is not None
+        return Acted(acted.actions + np.float32(1e-5), acted.cells * np.float32(1 + 1e-6))
+
+
+def test_another_device_replays_within_a_tolerance_and_not_without(
+    session: tuple[Path, list[Client]], policy: Moody
+) -> None:
+    path, _ = session
+    elsewhere = Elsewhere(image_size=SIZE)
+    assert "digest of a tensor of the plan" in replay(path, elsewhere).sentences[0]
+    report = replay(path, elsewhere, tolerance=1e-3)
+    assert report.sentences == []
+    assert report.chunks == replay(path, policy).chunks
+    assert 1e-5 < report.largest < 1e-3
+    strict = replay(path, elsewhere, tolerance=1e-7, keep_going=True)
+    assert strict.differences > report.chunks / 2
+    assert len(strict.sentences) == 20
+
+
+def test_a_file_that_was_cut_off_replays_up_to_its_end(
+    session: tuple[Path, list[Client]], policy: Moody, tmp_path: Path
+) -> None:
+    path, _ = session
+    data, whole, before = path.read_bytes(), replay(path, policy).chunks, 0
+    for share in (0.3, 0.6, 0.9):
+        cut = tmp_path / f"{share}.mcap"
+        cut.write_bytes(data[: int(len(data) * share)])
+        report = replay(cut, policy)
+        assert report.differences == 0
+        assert report.end is None
+        assert before <= report.chunks < whole
+        before = report.chunks
+    assert before > 0
+
+
+RECORDER = """
+import sys, time, threading
+import numpy as np
+from pathlib import Path
+from st4vla.contracts.clock import monotonic_ns
+from st4vla.contracts.messages import Observation, View
+from st4vla.runtime.core import Core
+from st4vla.runtime.policy import NullPolicy
+from st4vla.runtime.recording.header import header_for
+from st4vla.runtime.recording.recording import Recording
+from st4vla.runtime.scheduler import SchedulingConfig
+
+policy = NullPolicy(image_size=16)
+core = Core(policy, SchedulingConfig(), Recording(Path(sys.argv[1]), header_for(policy.info, SchedulingConfig())))
+core.start()
+rng = np.random.default_rng(0)
+for sequence in range(1, 10**6):
+    now = monotonic_ns()
+    pixels = rng.integers(0, 255, (16, 16, 3), np.uint8)
+    views = tuple(View.from_pixels(name, pixels, now) for name in ("agentview", "wrist"))
+    core.submit(b"a", Observation(sequence, views, "lift", seed=sequence, sent_ns=now), now, lambda _: None)
+    time.sleep(0.002)
+"""
+
+
+def test_a_recorder_that_was_killed_leaves_what_it_had_written(tmp_path: Path) -> None:
+    path = tmp_path / "run.mcap"
+    with subprocess.Popen([sys.executable, "-c", RECORDER, str(path)], env=os.environ) as recorder:
+        deadline = time.monotonic() + 20
+        while (not path.exists() or path.stat().st_size < 200_000) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        recorder.send_signal(signal.SIGKILL)
+        recorder.wait(10)
+    report = replay(path, NullPolicy(image_size=16))
+    assert report.sentences == []
+    assert report.end is None
+    assert report.chunks > 20
+    assert list(tmp_path.iterdir()) == [path], "nothing stays beside it"
+
+
+def test_the_engines_of_a_bundle_give_every_chunk_again(tmp_path: Path) -> None:
+    bundle, backend = Bundle(TINY), OnnxRuntimeBackend()
+    fingerprint = this_device().fingerprint(backend)
+    engines = compile_bundle(bundle, backend, fingerprint, tmp_path / "engines")
+
+    def open_policy() -> BundlePolicy:
+        return BundlePolicy(bundle, engines, tmp_path / "engines", backend, system1_threads=1, system2_threads=1)
+
+    def run(core: Core) -> None:
+        rng = np.random.default_rng(0)
+        given: list[messages.Message] = []
+        for sequence in range(1, 1000):
+            now_ns = monotonic_ns()
+            pixels = rng.integers(0, 255, (2, 224, 224, 3), np.uint8)
+            names = ("agentview", "wrist")
+            views = tuple(View.from_pixels(name, each, now_ns) for name, each in zip(names, pixels, strict=True))
+            instruction = "lift the cube" if sequence < 20 else "put it down"
+            observation = Observation(sequence, views, instruction, seed=sequence, sent_ns=now_ns)
+            assert core.submit(b"a", observation, now_ns, given.append) is None
+            time.sleep(0.01)
+            if sequence > 40 and len(given) > 10:
+                return
+
+    with open_policy() as policy:
+        record(tmp_path / "run.mcap", policy, SchedulingConfig(plan_period_ns=100 * NS_PER_MS), run)
+    with open_policy() as policy:
+        report = replay(tmp_path / "run.mcap", policy)
+    assert report.sentences == []
+    assert report.chunks > 10
+    assert report.plans >= 2
