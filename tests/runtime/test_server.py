@@ -2,6 +2,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pytest
@@ -83,12 +84,21 @@ def observation(
     return Observation(client.next_sequence(), views, **({"instruction": "lift"} | fields))  # type: ignore[arg-type]
 
 
+PASSED_BY: WeakKeyDictionary[Client, list[Message]] = WeakKeyDictionary()
+
+
 def await_message(client: Client, wanted: Callable[[Message], bool], timeout_s: float = 5.0) -> Message:
+    """Return the next message that is wanted; a plan's notice and its chunk may come in either order."""
+    passed_by = PASSED_BY.setdefault(client, [])
+    for index, message in enumerate(passed_by):
+        if wanted(message):
+            return passed_by.pop(index)
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         for message in client.receive(0.05):
             if wanted(message):
                 return message
+            passed_by.append(message)
     pytest.fail("the message did not come")
 
 
