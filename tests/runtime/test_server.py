@@ -1,6 +1,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -191,6 +192,65 @@ def test_a_policy_that_throws_what_nobody_expects_costs_one_chunk_and_tells_stra
     assert error.message == "the policy failed with ZeroDivisionError; the server's log says more"
     client.send(observation(client))
     await_message(client, is_chunk)
+
+
+def test_a_mistake_behind_the_policy_costs_one_chunk(server: Server, client: Client) -> None:
+    client.send(observation(client))
+    await_message(client, is_chunk)
+    unnormalize = server.core._policy.unnormalize
+    server.core._policy.unnormalize = None  # type: ignore[method-assign, assignment]
+    client.send(observation(client))
+    error = await_message(client, is_error)
+    assert isinstance(error, ErrorReply)
+    assert error.code is ErrorCode.INTERNAL
+    server.core._policy.unnormalize = unnormalize  # type: ignore[method-assign]
+    client.send(observation(client))
+    await_message(client, is_chunk)
+
+
+def test_a_mistake_where_messages_are_taken_in_costs_one_message(server: Server, client: Client) -> None:
+    welcome = server.core.welcome
+    server.core.welcome = None  # type: ignore[method-assign, assignment]
+    client.greet()
+    error = await_message(client, is_error)
+    assert isinstance(error, ErrorReply)
+    assert (error.code, error.message) == (ErrorCode.INTERNAL, "the server failed with TypeError")
+    server.core.welcome = welcome  # type: ignore[method-assign]
+    assert client.hello().horizon == 16
+
+
+def test_a_thread_of_ours_that_fails_goes_on(server: Server, client: Client) -> None:
+    take = server.core.scheduler.take_plan_job
+    server.core.scheduler.take_plan_job = None  # type: ignore[method-assign, assignment]
+    client.send(observation(client))
+    while not server.core.counts["internal_errors"]:
+        time.sleep(0.01)
+    server.core.scheduler.take_plan_job = take  # type: ignore[method-assign]
+    await_message(client, is_chunk)
+
+
+def test_stopping_does_not_wait_for_a_flood_to_end(server: Server, client: Client) -> None:
+    flooding = threading.Event()
+
+    def flood() -> None:
+        context = zmq.Context()
+        with context.socket(zmq.DEALER) as stranger:
+            stranger.setsockopt(zmq.LINGER, 0)
+            stranger.connect(server.endpoint)
+            while not flooding.is_set():
+                with suppress(zmq.Again):
+                    stranger.send(b"x", zmq.NOBLOCK)
+        context.term()
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    client.hello()
+    began = time.monotonic()
+    server.stop()
+    took_s = time.monotonic() - began
+    flooding.set()
+    thread.join()
+    assert took_s < 2
 
 
 def test_an_instruction_that_cannot_be_planned_is_answered(client: Client) -> None:

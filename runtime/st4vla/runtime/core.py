@@ -177,7 +177,13 @@ class Core:
 
     def _loop(self, step: Callable[[], None]) -> None:
         while not self._stopping.is_set():
-            step()
+            try:
+                step()
+            except Exception:
+                # A mistake of ours, not of the policy's: those are answered. The thread goes on, and not in a rush.
+                LOG.exception("%s failed", step.__name__)
+                self.counts["internal_errors"] += 1
+                self._stopping.wait(POLL_S)
 
     def _act(self) -> None:
         self.scheduler.wait_to_act(POLL_S)
@@ -202,7 +208,11 @@ class Core:
             self._refuse_overdue(handout, ended_ns)
         elif handout is not None:
             self.vitals.handed_out(ended_ns, handout.frame_age_ns, handout.plan_age_ns)
-            self._deliver(job.identity, self.chunk(job, handout, ended_ns - began_ns))
+            try:
+                message: Message = self.chunk(job, handout, ended_ns - began_ns)
+            except Exception as error:
+                message = self._failure(error, sequence)
+            self._deliver(job.identity, message)
 
     def chunk(self, job: ActJob, handout: Handout, inference_ns: int) -> ActionChunk:
         """Return the message that carries what the scheduler hands out for a job."""

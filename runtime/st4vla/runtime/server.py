@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import logging
 import os
 import select
 import threading
@@ -38,6 +39,7 @@ from st4vla.runtime.liveness import LIVENESS
 from st4vla.runtime.outbox import Outbox
 from st4vla.runtime.safe_bind import require_safe_bind
 
+LOG = logging.getLogger(__name__)
 POLL_MS = 100
 #: How soon a thread that waits for the interpreter gets it, in a process that serves: System 1 must not wait for what
 #: System 2 does in Python.
@@ -46,6 +48,8 @@ SWITCH_INTERVAL_S = 0.0005
 LINGER_MS = 200
 #: How soon a client that could not take a message is tried again.
 RETRY_MS = 2
+#: How many messages are taken in before the thread looks up.
+MESSAGES_A_TURN = 64
 #: More than eight raw views of 1600 x 1600; libzmq holds so much for a stranger before it has said who it is.
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 #: Names this door's clients apart from those of other doors.
@@ -155,15 +159,23 @@ class Server:
         for descriptor in (int(router.getsockopt(zmq.FD)), self._event):
             poller.register(descriptor, select.POLLIN)
         while not self._stop.is_set():
-            # The descriptor tells of news once: all of it is taken before waiting again.
-            while (received := self._take(router)) is not None:
-                self._receive(*received)
-            poller.poll(RETRY_MS if self._outbox else POLL_MS)
+            # The descriptor tells of news once: all of it is taken before waiting again, but not without looking up.
+            more = self._take_some(router)
+            poller.poll(0 if more else RETRY_MS if self._outbox else POLL_MS)
             with suppress(BlockingIOError):
                 os.eventfd_read(self._event)
             self._evict()
             if self._outbox:
                 self._retry()
+
+    def _take_some(self, router: zmq.Socket[bytes]) -> bool:
+        """Take in what has come, and say whether there may be more: a flood must not hold up everything else."""
+        for _ in range(MESSAGES_A_TURN):
+            received = self._take(router)
+            if received is None:
+                return False
+            self._receive(*received)
+        return True
 
     def _take(self, router: zmq.Socket[bytes]) -> tuple[bytes, list[zmq.Frame]] | None:
         while True:
@@ -188,7 +200,12 @@ class Server:
         """Take one message in and answer what can be answered at once."""
         received_ns = monotonic_ns()
         self.core.counts["messages"] += 1
-        answer = self._answer(client, frames, received_ns)
+        try:
+            answer = self._answer(client, frames, received_ns)
+        except Exception as error:
+            # Nothing that a client sends may end this thread, not even what nobody has thought of.
+            LOG.exception("a message could not be taken in")
+            answer = self.core.refusal(ErrorCode.INTERNAL, f"the server failed with {type(error).__name__}", 0)
         if answer is not None:
             self._send(client, answer)
 
