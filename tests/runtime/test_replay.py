@@ -45,7 +45,7 @@ TINY = Path(__file__).parents[2] / "bundles/tiny"
 CONFIG = SchedulingConfig(
     plan_period_ns=60 * NS_PER_MS,
     max_clients=3,
-    change=ChangeConfig(threshold=0.5, frames=1),
+    change=ChangeConfig(ordinary=0.16, frames=1),
     staleness=Staleness(AgeBounds(15 * NS_PER_MS, 40 * NS_PER_MS, 0), AgeBounds(0, 400 * NS_PER_MS, 0)),
 )
 NAN, BROKEN, SLOW, MIDDLING = 11, 12, 13, 4

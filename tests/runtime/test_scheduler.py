@@ -88,7 +88,7 @@ def test_plans_are_made_again_on_period_and_on_request() -> None:
 
 
 def test_a_changed_scene_is_planned_again_before_its_period_is_over() -> None:
-    scheduler = scheduler_with(b"a", plan_period_ns=10**12, change=ChangeConfig(threshold=0.5, frames=1))
+    scheduler = scheduler_with(b"a", plan_period_ns=10**12, change=ChangeConfig(ordinary=0.1, frames=1))
     still, moved = np.array([[1.0, 0.0]], np.float32), np.array([[0.0, 1.0]], np.float32)
     scheduler.submit(b"a", frame(1))
     planned(scheduler)

@@ -140,7 +140,7 @@ def test_calls_that_changed_nothing_can_be_left_out(synchronous: bool, mode: Any
         max_clients=2,
         idle_ns=5,
         chunking=ChunkingConfig(mode=mode),
-        change=ChangeConfig(threshold=0.5, frames=1),
+        change=ChangeConfig(ordinary=0.16, frames=1),
         staleness=BOUNDS,
     )
     every = []
