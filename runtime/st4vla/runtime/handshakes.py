@@ -79,14 +79,11 @@ class Greeting:
             if refused:
                 return "what listens there hangs up, as a server that wants keys does: give --key and --server-key"
             return "what listens there says nothing: is it a server of this project, and does it hang?"
-        if refused:
-            return (
-                f"what listens there hangs up: its key is not the one of --server-key ({self._keys.server}), or it was "
-                "served without --keys"
-            )
+        # A server that does not know a key and one that has another key may both fall silent, or both hang up.
         return (
-            f"what listens there says nothing, as a server does to a key that it does not know: let this client's in "
-            f"({self._keys.client}) with `st4vla keys allow`"
+            f"what listens there does not talk to this client: let its key in ({self._keys.client}) with "
+            f"`st4vla keys allow`, and see that the server is served with --keys and has the key of --server-key "
+            f"({self._keys.server})"
         )
 
     def close(self) -> None:
