@@ -6,7 +6,6 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from st4vla.benchmarks import preprocessing
@@ -14,7 +13,8 @@ from st4vla.benchmarks.preprocessing import measure
 from st4vla.benchmarks.resize_actions import OTHER_NOISE, action_differences, tabletop_frames
 from st4vla.benchmarks.resizers import OURS, REFERENCE, Pixels, resizers
 from st4vla.contracts.command_line import table
-from st4vla.runtime.policy import NullPolicy, PlanTensors, Views
+from st4vla.runtime.chunking import FREE, Splice
+from st4vla.runtime.policy import Acted, NullPolicy, PlanTensors, Views
 
 
 def noise(height: int, width: int, seed: int = 0) -> Pixels:
@@ -67,12 +67,12 @@ class BrightnessPolicy(NullPolicy):
 
     image_size: int = 28
 
-    def act(self, views: Views, plan: PlanTensors, seed: int) -> npt.NDArray[np.float32]:
+    def act(self, views: Views, plan: PlanTensors, seed: int, splice: Splice = FREE) -> Acted:
         actions = np.zeros((self.horizon, self.info.action.dim), np.float32)
         actions[:, 0] = views[0].mean() / 1000
         actions[:, 4] = views[1].mean() / 100
         actions[:, 6] = seed % 2
-        return actions
+        return Acted(actions)
 
 
 def test_differences_are_those_of_the_chunk_in_the_robots_units() -> None:

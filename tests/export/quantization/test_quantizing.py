@@ -126,7 +126,7 @@ def test_a_bundle_for_cpus_is_compiled_and_served(
     views = rng.integers(0, 256, (2, 224, 224, 3), np.uint8)
     with caplog.at_level(logging.WARNING), BundlePolicy(for_cpus, engines, tmp_path / "engines", BACKEND) as policy:
         policy.warm_up()
-        actions = policy.act(views, policy.plan(views, "lift the cube"), seed=0)
+        actions = policy.act(views, policy.plan(views, "lift the cube"), seed=0).actions
     assert np.isfinite(actions).all()
     assert actions.std() > 0.01
     assert caplog.records == []
