@@ -321,6 +321,15 @@ def test_a_server_that_is_not_there_is_named_after_the_time_given() -> None:
         client.hello(0.3)
 
 
+def test_a_chunk_whose_times_cannot_be_true_ends_no_control_loop(server: Server, client: Client) -> None:
+    client.send(observation(client))
+    chunk = await_message(client, is_chunk)
+    assert isinstance(chunk, ActionChunk)
+    before = client.clock_offset
+    client._learn(replace(chunk, sent_ns=chunk.received_ns - 1), monotonic_ns())
+    assert client.clock_offset == before
+
+
 def test_stopping_ends_every_thread(server: Server, client: Client) -> None:
     client.hello()
     began = time.monotonic()

@@ -112,25 +112,33 @@ class Client:
         Raises:
             WireError: The server sent what cannot be decoded.
         """
-        if not self._socket.poll(round(timeout_s * 1000)):
-            self._greeting.update()
-            return
+        # A socket that waits by itself wakes sooner than one that is polled first.
+        self._socket.setsockopt(zmq.RCVTIMEO, max(round(timeout_s * 1000), 0))
+        flags, first = 0, True
         while True:
             try:
-                frame = self._socket.recv(zmq.NOBLOCK)
+                frame = self._socket.recv(flags)
             except zmq.Again:
+                if first:
+                    self._greeting.update()
                 return
+            received_ns = monotonic_ns()
+            flags, first = zmq.NOBLOCK, False
             message = decode(frame)
             if isinstance(message, ActionChunk):
-                received_ns = monotonic_ns()
-                self._held_chunk_id, self._held_received_ns = message.chunk_id, received_ns
-                self._clock.add(
-                    sent_ns=message.observation_sent_ns,
-                    peer_received_ns=message.received_ns,
-                    peer_replied_ns=message.sent_ns,
-                    received_ns=received_ns,
-                )
+                self._learn(message, received_ns)
             yield message
+
+    def _learn(self, chunk: ActionChunk, received_ns: int) -> None:
+        self._held_chunk_id, self._held_received_ns = chunk.chunk_id, received_ns
+        # Times that cannot be true are the server's affair; they must not end a control loop.
+        with suppress(ValueError):
+            self._clock.add(
+                sent_ns=chunk.observation_sent_ns,
+                peer_received_ns=chunk.received_ns,
+                peer_replied_ns=chunk.sent_ns,
+                received_ns=received_ns,
+            )
 
     @property
     def clock_offset(self) -> ClockOffset | None:

@@ -180,6 +180,9 @@ class Server:
     def _take(self, router: zmq.Socket[bytes]) -> tuple[bytes, list[zmq.Frame]] | None:
         while True:
             with self._lock:
+                # Asked before it is tried: an exception takes as long as a message.
+                if not int(router.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+                    return None
                 try:
                     address, *frames = router.recv_multipart(zmq.NOBLOCK, copy=False)
                 except zmq.Again:
