@@ -111,7 +111,9 @@ def attack_server(server: Any, count: int) -> None:
                     stranger.recv_multipart()
             now_ns = monotonic_ns()
             views = tuple(View.from_pixels(name, pixels, now_ns) for name in ("agentview", "wrist"))
-            client.send(Observation(client.next_sequence(), views, "lift"))
+            observation = Observation(client.next_sequence(), views, "lift")
+            while not client.send(observation):
+                time.sleep(0.001)
             deadline = time.monotonic() + 5
             chunks = 0
             while not chunks and time.monotonic() < deadline:

@@ -118,7 +118,9 @@ def _ask_ours(stack: ExitStack, pictures: np.ndarray) -> Callable[[], None]:
 
     def ask() -> None:
         observation = _observation(pictures, client.next_sequence())
-        client.send(observation)
+        while not client.send(observation):
+            # The socket may be full for a moment after the message before.
+            time.sleep(1e-5)
         deadline = time.monotonic() + 5.0
         while time.monotonic() < deadline:
             for message in client.receive(1.0):
