@@ -34,8 +34,12 @@ def checksum(message: Buffer) -> int:
     return int(crc32c(view[_CRC_OFFSET + 4 :], crc))
 
 
-def encode(message: Message) -> bytearray:
+def encode(message: Message, sequence: int | None = None) -> bytearray:
     """Return the one frame that carries a message; a `sent_ns` of 0 is replaced by the clock's reading.
+
+    Args:
+        message: What to send.
+        sequence: The sender's count of its messages, in the place of the message's own.
 
     Raises:
         MalformedMessageError: A field holds a value that the wire cannot carry.
@@ -50,7 +54,7 @@ def encode(message: Message) -> bytearray:
         version=table.WIRE_VERSION,
         kind=kind,
         payload_bytes=payload_bytes,
-        sequence=message.sequence,
+        sequence=message.sequence if sequence is None else sequence,
         sent_ns=message.sent_ns or monotonic_ns(),
     )
     frame[_CRC_OFFSET : _CRC_OFFSET + 4] = checksum(frame).to_bytes(4, "little")

@@ -69,7 +69,7 @@ class Field:
         """Bytes that the field takes."""
         return SCALARS[self.scalar][2] * self.count
 
-    @property
+    @cached_property
     def is_sequence(self) -> bool:
         """Whether it is several numbers, and not one or a string of bytes."""
         return self.count > 1 and SCALARS[self.scalar][0] != "s"
@@ -117,13 +117,13 @@ class Record:
         Raises:
             MalformedMessageError: A field cannot hold its value.
         """
-        flat: list[Any] = []
-        for field, absent in self._absent:
-            value = values.get(field.name, absent)
-            if field.is_sequence:
-                flat.extend(value)
-            else:
-                flat.append(value)
+        if self._has_sequences:
+            flat: list[Any] = []
+            for name, absent, is_sequence in self._slots:
+                value = values.get(name, absent)
+                flat.extend(value if is_sequence else (value,))
+        else:
+            flat = [values.get(name, absent) for name, absent, _ in self._slots]
         try:
             self._struct.pack_into(frame, at, *flat)
         except struct.error:
@@ -152,20 +152,32 @@ class Record:
         return not any(field.is_sequence or field.scalar == "char" for field in self.fields)
 
     @cached_property
-    def _absent(self) -> tuple[tuple[Field, Any], ...]:
-        """Each field with what stands for it when it is not given."""
+    def _slots(self) -> tuple[tuple[str, Any, bool], ...]:
+        """Each field's name, what stands for it when it is not given, and whether it is several numbers."""
         return tuple(
-            (field, [0] * field.count if field.is_sequence else b"" if SCALARS[field.scalar][0] == "s" else 0)
+            (
+                field.name,
+                [0] * field.count if field.is_sequence else b"" if SCALARS[field.scalar][0] == "s" else 0,
+                field.is_sequence,
+            )
             for field in self.fields
         )
+
+    @cached_property
+    def _has_sequences(self) -> bool:
+        return any(field.is_sequence for field in self.fields)
 
     def _gathered(self, found: tuple[Any, ...]) -> dict[str, Any]:
         values, start = {}, 0
         for field in self.fields:
-            count = field.count if field.is_sequence else 1
-            value: Any = found[start : start + count] if field.is_sequence else found[start]
-            values[field.name] = value.rstrip(b"\0") if field.scalar == "char" else value
-            start += count
+            value: Any = found[start]
+            if field.is_sequence:
+                value = found[start : start + field.count]
+                start += field.count - 1
+            elif field.scalar == "char":
+                value = value.rstrip(b"\0")
+            values[field.name] = value
+            start += 1
         return values
 
     def _blame(self, values: Mapping[str, Any]) -> None:

@@ -150,7 +150,7 @@ class Client:
         if self._socket.closed:
             return
         with suppress(zmq.Again):
-            self._socket.send(encode(replace(Goodbye(), sequence=next(self._sequence))), zmq.NOBLOCK)
+            self._socket.send(encode(Goodbye(), next(self._sequence)), zmq.NOBLOCK)
         self._greeting.close()
         self._socket.close()
         self._context.term()

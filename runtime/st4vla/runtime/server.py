@@ -17,7 +17,6 @@ from contextlib import suppress
 from functools import partial
 
 import zmq
-from msgspec.structs import replace
 
 from st4vla.contracts.clock import monotonic_ns
 from st4vla.contracts.errors import (
@@ -227,7 +226,7 @@ class Server:
         if not self._gate.may_answer(client):
             self.core.counts["replies_dropped"] += 1
             return
-        frame = encode(replace(message, sequence=next(self._sequence)))
+        frame = encode(message, next(self._sequence))
         try:
             router.send_multipart([client, frame], flags=zmq.NOBLOCK)
         except zmq.Again:

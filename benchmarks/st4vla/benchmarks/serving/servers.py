@@ -13,6 +13,7 @@ import io
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,9 +23,10 @@ import zmq
 
 from st4vla.contracts.clock import NS_PER_MS
 from st4vla.contracts.errors import ServerUnreachableError
+from st4vla.runtime.chunking import FREE, Splice
 from st4vla.runtime.core import Core
 from st4vla.runtime.memory import keep_freed_memory
-from st4vla.runtime.policy import NullPolicy
+from st4vla.runtime.policy import Acted, NullPolicy, PlanTensors, Views
 from st4vla.runtime.scheduler import SchedulingConfig
 from st4vla.runtime.server import SWITCH_INTERVAL_S, Server
 
@@ -44,10 +46,21 @@ def _serve_raw(options: argparse.Namespace) -> None:
             socket.send_multipart([address, short if options.short else frame], copy=options.short)
 
 
+class StillPolicy(NullPolicy):
+    """Returns nothing but zeros, as the peers here do."""
+
+    def act(self, views: Views, plan: PlanTensors, seed: int, splice: Splice = FREE) -> Acted:
+        """Wait, and return zeros."""
+        del views, plan, seed, splice
+        if self.act_s:
+            time.sleep(self.act_s)
+        return Acted(np.zeros((self.horizon, self.info.action.dim), np.float32))
+
+
 def _serve_ours(options: argparse.Namespace) -> None:
     keep_freed_memory()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    policy = NullPolicy(plan_s=options.plan_ms / 1e3, act_s=options.act_ms / 1e3)
+    policy = StillPolicy(plan_s=options.plan_ms / 1e3, act_s=options.act_ms / 1e3)
     config = SchedulingConfig(
         plan_period_ns=round(options.plan_period_ms * NS_PER_MS), synchronous=options.synchronous, max_clients=16
     )
