@@ -26,7 +26,7 @@ def check_after(seen: dict[str, Any], ended_ns: int) -> None:
     assert rate_hz > 35
 
 
-@pytest.mark.parametrize("share", [0.05, 0.3])
+@pytest.mark.parametrize("share", [0.05, pytest.param(0.3, marks=pytest.mark.slow)])
 def test_lost_packets(network: Any, start: Callable[..., Any], lasting: Callable[[float], None], share: float) -> None:
     start("server", network.endpoint, network.runtime, network.keys)
     loop = start("loop", network.endpoint, network.robot, network.keys)
