@@ -1,12 +1,9 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from st4vla.benchmarks.serving import contention, frame_age, reaction, round_trip, servers
+from st4vla.benchmarks.serving import frame_age, reaction, round_trip, servers
 from st4vla.benchmarks.serving.streams import Stream
-from st4vla.contracts.errors import EngineError, ServerUnreachableError
-from st4vla.contracts.manifests import Bundle
+from st4vla.contracts.errors import ServerUnreachableError
 from st4vla.contracts.messages import ActionChunk, ActionRepresentation
 
 MS = 1_000_000
@@ -87,15 +84,3 @@ def test_arrays_survive_both_encodings() -> None:
 def test_a_server_that_ends_at_once_is_named() -> None:
     with pytest.raises(ServerUnreachableError, match="'nonsense' ended with status 2"), servers.serving("nonsense"):
         pass
-
-
-def test_both_systems_run_through_the_scheduler_and_alone_system_2_rests(tmp_path: Path) -> None:
-    bundle = Bundle(Path(__file__).parents[3] / "bundles" / "tiny")
-    found = contention.measure(bundle, tmp_path / "engines", turns=1, seconds=0.3)
-    assert min(*found.alone_hz, *found.beside_hz, *found.both_cores_hz) > 1
-    assert found.plans_hz > 1
-    with contention.opened(bundle, tmp_path / "engines") as policy:
-        assert contention._rates_hz(policy, 0.3, contention.NEVER_NS)[1] == 0
-        policy.act = None  # type: ignore[method-assign, assignment]
-        with pytest.raises(EngineError, match="the policy failed with TypeError"):
-            contention._rates_hz(policy, 0.3, contention.NEVER_NS)

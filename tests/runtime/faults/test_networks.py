@@ -26,6 +26,7 @@ def check_after(seen: dict[str, Any], ended_ns: int) -> None:
     assert rate_hz > 35
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.05, 0.3])
 def test_lost_packets(network: Any, start: Callable[..., Any], lasting: Callable[[float], None], share: float) -> None:
     start("server", network.endpoint, network.runtime, network.keys)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -12,22 +10,13 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from st4vla.contracts.clock import NS_PER_S, monotonic_ns
-from st4vla.contracts.errors import EngineError
 from st4vla.contracts.manifests import Bundle
-from st4vla.contracts.messages import ActionChunk, ErrorReply, Message, Observation, View
 from st4vla.runtime.bundle_policy import BundlePolicy
-from st4vla.runtime.change import ChangeConfig
 from st4vla.runtime.compiling import compile_bundle
-from st4vla.runtime.core import Core
 from st4vla.runtime.device import this_device
 from st4vla.runtime.engines.onnx_runtime import OnnxRuntimeBackend
-from st4vla.runtime.scheduler import SchedulingConfig
-from st4vla.runtime.server import SWITCH_INTERVAL_S
 
 INSTRUCTION = "pick up the red cube"
-#: Periods of plans: never again, and as soon as the last one is made.
-NEVER_NS, ALWAYS_NS = 10_000 * NS_PER_S, 1
 #: Share of its rate that System 1 must keep.
 BAR = 0.8
 HEADER = ("System 1", "Hz", "share of its rate alone", "bar")
@@ -80,7 +69,7 @@ class Contention(msgspec.Struct, frozen=True):
 
 
 def measure(bundle: Bundle, work: Path, *, turns: int, seconds: float) -> Contention:
-    """Run System 1 alone and beside System 2 in turns, each with one CPU thread, through the runtime's own scheduler.
+    """Run System 1 alone and beside System 2 in turns, each with one CPU thread.
 
     Args:
         bundle: Whose engines run.
@@ -88,76 +77,48 @@ def measure(bundle: Bundle, work: Path, *, turns: int, seconds: float) -> Conten
         turns: How many.
         seconds: Length of each measurement.
     """
+    backend = OnnxRuntimeBackend()
+    engines = compile_bundle(bundle, backend, this_device().fingerprint(backend), work)
     rates: Mapping[str, list[float]] = {"alone": [], "beside": [], "both": []}
-    plans = 0.0
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    plans = 0
     with (
-        opened(bundle, work, system1_threads=1, system2_threads=1) as policy,
-        opened(bundle, work, system1_threads=2, system2_threads=1) as wide,
+        BundlePolicy(bundle, engines, work, backend, system1_threads=1, system2_threads=1) as policy,
+        BundlePolicy(bundle, engines, work, backend, system1_threads=2, system2_threads=1) as wide,
     ):
         for each in (policy, wide):
             each.warm_up()
         for _ in range(turns):
-            rates["alone"].append(_rates_hz(policy, seconds, NEVER_NS)[0])
-            beside_hz, plans_hz = _rates_hz(policy, seconds, ALWAYS_NS)
-            rates["beside"].append(beside_hz)
-            rates["both"].append(_rates_hz(wide, seconds, NEVER_NS)[0])
-            plans += plans_hz / turns
-    return Contention(tuple(rates["alone"]), tuple(rates["beside"]), tuple(rates["both"]), plans)
+            rates["alone"].append(_rate_hz(policy, seconds))
+            stop = threading.Event()
+            count: list[int] = []
+            planner = threading.Thread(target=_plan_on, args=(policy, stop, count))
+            planner.start()
+            rates["beside"].append(_rate_hz(policy, seconds))
+            stop.set()
+            planner.join()
+            plans += len(count)
+            rates["both"].append(_rate_hz(wide, seconds))
+    return Contention(tuple(rates["alone"]), tuple(rates["beside"]), tuple(rates["both"]), plans / (turns * seconds))
 
 
-def opened(bundle: Bundle, work: Path, **threads: int) -> BundlePolicy:
-    """Return a bundle's policy on engines in a folder; those that lie there already are not made again."""
-    backend = OnnxRuntimeBackend()
-    engines = compile_bundle(bundle, backend, this_device().fingerprint(backend), work)
-    return BundlePolicy(bundle, engines, work, backend, **threads)
+def _rate_hz(policy: BundlePolicy, seconds: float) -> float:
+    views = _views(policy)
+    plan = policy.plan(views, INSTRUCTION)
+    policy.act(views, plan, seed=0)
+    count, began = 0, time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        policy.act(views, plan, seed=count)
+        count += 1
+    return count / (time.perf_counter() - began)
 
 
-def _rates_hz(policy: BundlePolicy, seconds: float, plan_period_ns: int) -> tuple[float, float]:
-    """Return how many chunks and plans a second a client gets that always has a newer frame.
-
-    From the first chunk on to the first after the time is over: whole chunks in the time that they took.
-
-    Raises:
-        EngineError: An engine failed.
-    """
-    config = SchedulingConfig(plan_period_ns=plan_period_ns, change=ChangeConfig(enabled=False))
-    core, sequence, times = Core(policy, config), itertools.count(1), list[float]()
-    finished = threading.Event()
-
-    failures: list[str] = []
-
-    def ask(message: Message | None = None) -> None:
-        if isinstance(message, ErrorReply):
-            failures.append(message.message)
-            finished.set()
-            return
-        if isinstance(message, ActionChunk):
-            times.append(time.perf_counter())
-            if times[-1] - times[0] >= seconds:
-                finished.set()
-                return
-        observation = _observation(policy, next(sequence))
-        core.submit(b"client", observation, observation.sent_ns, ask)
-
-    core.start()
-    try:
-        ask()
-        finished.wait()
-        plans = core.counts["plans"]
-    finally:
-        core.stop()
-    if failures:
-        raise EngineError(failures[0])
-    took_s = times[-1] - times[0]
-    # The first plan came before the first chunk.
-    return (len(times) - 1) / took_s, (plans - 1) / took_s
+def _plan_on(policy: BundlePolicy, stop: threading.Event, count: list[int]) -> None:
+    views = _views(policy)
+    while not stop.is_set():
+        policy.plan(views, INSTRUCTION)
+        count.append(1)
 
 
-def _observation(policy: BundlePolicy, sequence: int) -> Observation:
-    now_ns = monotonic_ns()
-    views = tuple(
-        View.from_pixels(view.name, np.zeros((view.height, view.width, 3), np.uint8), now_ns)
-        for view in policy.info.views
-    )
-    return Observation(sequence, views, INSTRUCTION, sent_ns=now_ns)
+def _views(policy: BundlePolicy) -> np.ndarray:
+    first = policy.info.views[0]
+    return np.zeros((len(policy.info.views), first.height, first.width, 3), np.uint8)
