@@ -1,0 +1,1 @@
+"""The whole way in separate processes: rendered frames, bridge, runtime, player, libfranka, virtual Franka."""
