@@ -11,7 +11,6 @@ import threading
 import weakref
 from contextlib import suppress
 from functools import cache, lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,16 +18,14 @@ import numpy.typing as npt
 from PIL import Image
 
 from st4vla.contracts.errors import ObservationError
+from st4vla.runtime.native_library import candidates
 
 Pixels = npt.NDArray[np.uint8]
 
 #: `ST4VLA_RESIZE_ABI_VERSION` and `ST4VLA_RESIZE_MAX_SIDE` of `firmware_bridge/include/st4vla/resize.h`.
 ABI_VERSION = 1
 MAX_SIDE = 16384
-LIBRARIES = (
-    str(Path(__file__).resolve().parents[3] / "build" / "firmware_bridge" / "libst4vla_resize.so"),
-    f"libst4vla_resize.so.{ABI_VERSION}",
-)
+LIBRARIES = candidates("st4vla_resize", ABI_VERSION)
 #: Sizes that a thread keeps ready; weights and scratch of 640 x 480 pixels take half a megabyte.
 KEPT_SIZES = 8
 

@@ -1,4 +1,7 @@
-"""Write pictures where the firmware bridge's camera loop takes them from: `firmware_bridge/include/st4vla/frame_memory.h`."""
+"""Write pictures where the firmware bridge's camera loop takes them from.
+
+The layout is that of `firmware_bridge/include/st4vla/frame_memory.h`.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""The firmware bridge from Python: its player and its control loop, through their C ABI."""
