@@ -133,6 +133,19 @@ class Tabletop:
         self._simulate(self.control_period_ns // TIMESTEP_NS)
         self._steps += self.control_period_ns // TIMESTEP_NS
 
+    def show(self, joint_positions: ArrayLike, gripper_width_m: float) -> None:
+        """Put the arm where another process has it, without simulating anything: for its cameras alone.
+
+        Args:
+            joint_positions: Radians, [7].
+            gripper_width_m: Between the fingers.
+        """
+        finger_m = min(max(gripper_width_m / 2, 0.0), FINGER_TRAVEL_M)
+        self.data.qpos[self._arm.qpos] = joint_positions
+        self.data.qpos[self._fingers] = [finger_m, -finger_m]
+        mujoco.mj_kinematics(self.model, self.data)
+        mujoco.mj_camlight(self.model, self.data)
+
     @property
     def robot_state(self) -> ArmState:
         """What the robot measures now; the arrays are copies."""

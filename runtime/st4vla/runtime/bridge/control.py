@@ -119,39 +119,39 @@ class ControlLoop:
     def __init__(self, player: NativePlayer, arm: RobotArm) -> None:
         self._library = library = _library()
         self._arm, self.player = arm, player
-        self._pointer = ctypes.c_void_p()
+        self.pointer = ctypes.c_void_p()
         # They must live as long as the loop.
         self._functions = _RobotFunctions(
             None, int(arm.joints), 0, _READ(self._read), _WRITE(self._write), _GRIP(self._grip)
         )
-        status = library.st4vla_control_create(player.pointer, byref(self._functions), byref(self._pointer))
+        status = library.st4vla_control_create(player.pointer, byref(self._functions), byref(self.pointer))
         if status:
             raise TransportError(library.st4vla_control_message(status).decode())
-        weakref.finalize(self, library.st4vla_control_destroy, self._pointer)
+        weakref.finalize(self, library.st4vla_control_destroy, self.pointer)
 
     def run(self) -> Ended:
         """Control until `end`, or until the robot ends it; `text` then says why. Blocks the calling thread."""
-        return Ended(self._library.st4vla_control_run(self._pointer))
+        return Ended(self._library.st4vla_control_run(self.pointer))
 
     def end(self) -> None:
         """Slow down to rest and end the run; for any thread and for signal handlers."""
-        self._library.st4vla_control_end(self._pointer)
+        self._library.st4vla_control_end(self.pointer)
 
     def report(self) -> ControlReport:
         """Return what happened so far."""
         report = ControlReport()
-        self._library.st4vla_control_read(self._pointer, byref(report))
+        self._library.st4vla_control_read(self.pointer, byref(report))
         return report
 
     def state(self) -> RobotState | None:
         """Return what the arm measured last, or None if it never did."""
         state = RobotState()
-        return None if self._library.st4vla_control_state(self._pointer, byref(state)) else state
+        return None if self._library.st4vla_control_state(self.pointer, byref(state)) else state
 
     @property
     def text(self) -> str:
         """What the robot said when it ended the last run, or its gripper when it failed."""
-        return str(self._library.st4vla_control_text(self._pointer).decode(errors="replace"))
+        return str(self._library.st4vla_control_text(self.pointer).decode(errors="replace"))
 
     def _read(self, _: Any, state: Any, text: Any) -> int:
         return _guarded(text, self._arm.read, state.contents)
