@@ -1,7 +1,7 @@
-"""The tabletop's cameras in a process of their own: they see the virtual Franka's arm, and leave their pictures in memory.
+"""The tabletop's cameras in a process of their own, looking at the virtual Franka's arm.
 
-`python -m st4vla.benchmarks.whole_way.camera FOLDER` prints the address that wants the arm's poses, then draws until it
-is ended. Each picture's capture time is that of the pose it shows. Objects lie where the seed puts them, and stay.
+`python -m st4vla.benchmarks.whole_way.camera FOLDER` prints the address that wants the arm's poses, then leaves pictures
+in the folder's memories until it is ended. Each picture's capture time is that of the pose it shows. Objects lie where the seed puts them, and stay.
 """
 
 from __future__ import annotations
