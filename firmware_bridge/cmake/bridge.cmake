@@ -1,0 +1,56 @@
+# The bridge's library, its program and its tests. They need libzmq and libjpeg-turbo; the rest of this folder does not.
+option(ST4VLA_BRIDGE "Build the library st4vla_bridge and its program" ON)
+if(NOT ST4VLA_BRIDGE)
+  return()
+endif()
+
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(ZMQ IMPORTED_TARGET libzmq>=4.3.2)
+pkg_check_modules(TURBOJPEG IMPORTED_TARGET libturbojpeg>=2.0)
+if(NOT ZMQ_FOUND OR NOT TURBOJPEG_FOUND)
+  message(FATAL_ERROR "st4vla_bridge needs libzmq and libjpeg-turbo: sudo apt-get install pkg-config libzmq3-dev "
+    "libturbojpeg0-dev; or leave it out with -DST4VLA_BRIDGE=OFF")
+endif()
+set(THREADS_PREFER_PTHREAD_FLAG ON)
+find_package(Threads REQUIRED)
+
+# CRC-32C by the processor's instructions is compiled apart, for processors that have them, and chosen when it is called.
+function(add_crc32c_sources target)
+  target_sources(${target} PRIVATE src/wire/crc32c.cpp)
+  if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
+    set(instructions -msse4.2)
+  elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
+    set(instructions -march=armv8-a+crc)
+  endif()
+  if(instructions)
+    target_sources(${target} PRIVATE src/wire/crc32c_hardware.cpp)
+    set_source_files_properties(src/wire/crc32c_hardware.cpp PROPERTIES COMPILE_OPTIONS "${instructions}")
+    set_source_files_properties(src/wire/crc32c.cpp src/wire/crc32c_hardware.cpp PROPERTIES
+      COMPILE_DEFINITIONS ST4VLA_HARDWARE_CRC32C)
+  endif()
+endfunction()
+
+# The codec alone, which needs nobody else's library: also for what is fuzzed.
+set(CODEC_SOURCES src/status.cpp src/wire/decode.cpp src/wire/encode.cpp)
+
+# All of it once, for the library and for tests that look inside.
+add_library(st4vla_bridge_objects OBJECT ${CODEC_SOURCES}
+  src/thread.cpp
+  src/bridge/bell.cpp src/bridge/bridge.cpp src/bridge/buffers.cpp src/bridge/clock_offset.cpp src/bridge/intake.cpp
+  src/bridge/jpeg.cpp src/bridge/key_files.cpp src/bridge/link.cpp src/bridge/link_calls.cpp src/bridge/socket.cpp
+  src/cameras/camera.cpp src/cameras/cameras.cpp src/cameras/folder.cpp src/cameras/jpeg_size.cpp
+  src/cameras/pattern.cpp src/cameras/v4l2.cpp src/cameras/v4l2_calls.cpp)
+add_crc32c_sources(st4vla_bridge_objects)
+target_include_directories(st4vla_bridge_objects PUBLIC include src)
+target_link_libraries(st4vla_bridge_objects PUBLIC PkgConfig::ZMQ PkgConfig::TURBOJPEG Threads::Threads)
+set_target_properties(st4vla_bridge_objects PROPERTIES POSITION_INDEPENDENT_CODE ON
+  CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
+
+add_library(st4vla_bridge SHARED)
+add_library(st4vla_bridge::st4vla_bridge ALIAS st4vla_bridge)
+target_link_libraries(st4vla_bridge PRIVATE st4vla_bridge_objects)
+target_include_directories(st4vla_bridge INTERFACE
+  $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:include>)
+target_link_options(st4vla_bridge PRIVATE -Wl,--version-script=${CMAKE_CURRENT_SOURCE_DIR}/src/exports.map)
+set_target_properties(st4vla_bridge PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION 1
+  LINK_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/src/exports.map)
