@@ -1,0 +1,47 @@
+// The robot's side of the Franka Control Interface: one client on TCP port 1337, states and commands by UDP.
+#pragma once
+
+#include <string>
+
+#include "link_faults.h"
+#include "robot.h"
+#include "sockets.h"
+
+namespace virtual_franka {
+
+class FciServer {
+public:
+    FciServer(const std::string &address, Robot &robot);
+
+    /// Take clients and their requests; answer those that can be.
+    void serve();
+    /// Replies that have become due.
+    void reply();
+    /// The command that answers the state that was sent last, or nothing when it has not come: it is lost then.
+    std::optional<CommandMessage> receive_command();
+    void send_state();
+
+    LinkFaults &faults() { return faults_; }
+    /// Close the client's connection.
+    void disconnect();
+    bool connected() const { return client_.open(); }
+    uint64_t now() const { return state_.message_id; }
+
+private:
+    bool dispatch(const RequestHeader &header, const char *payload);
+    template <typename Payload>
+    bool answer(const RequestHeader &header, const Payload &payload);
+    bool answer_status(const RequestHeader &header, uint8_t status) { return answer(header, status); }
+    bool connect_client(const RequestHeader &header, const char *payload);
+    bool set(const RequestHeader &header, const char *payload);
+
+    Robot &robot_;
+    Socket listener_, udp_;
+    Connection client_;
+    sockaddr_in peer_{};
+    bool greeted_ = false;
+    StateMessage state_{};
+    LinkFaults faults_;
+};
+
+}  // namespace virtual_franka

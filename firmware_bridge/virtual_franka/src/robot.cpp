@@ -1,0 +1,343 @@
+#include "robot.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "rate_check.h"
+
+namespace virtual_franka {
+namespace {
+
+// Replies to StopMove and AutomaticErrorRecovery that only they have; 0 and 1 are those of all.
+enum class StopStatus : uint8_t { kSuccess, kNotPossible, kRejectedBySafety, kEmergencyAborted, kReflexAborted };
+
+/// Poses in which a Cartesian motion cannot begin: the arm stretched out.
+constexpr double kSingular = 1e-3;
+
+/// A float32 of a torque below 128 Nm, as libfranka's rate limiter reads it back.
+constexpr double kTorqueRounding = 4e-6;
+
+bool sound(const Deviation &deviation)
+{
+    return deviation.translation >= 0.0 && deviation.rotation >= 0.0 && deviation.elbow >= 0.0;
+}
+
+bool finite(const CommandMessage &command)
+{
+    const auto all = [](const auto &values) {
+        return std::all_of(std::begin(values), std::end(values), [](double value) { return std::isfinite(value); });
+    };
+    // Members of a packed message, copied so that they lie as doubles must.
+    const std::array<double, 7> q = {command.q_c[0], command.q_c[1], command.q_c[2], command.q_c[3],
+                                     command.q_c[4], command.q_c[5], command.q_c[6]};
+    std::array<double, 7> dq, tau;
+    std::array<double, 6> twist;
+    std::array<double, 2> elbow;
+    std::copy_n(command.dq_c, 7, dq.begin());
+    std::copy_n(command.tau_J_d, 7, tau.begin());
+    std::copy_n(command.O_dP_EE_c, 6, twist.begin());
+    std::copy_n(command.elbow_c, 2, elbow.begin());
+    return all(q) && all(dq) && all(tau) && all(twist) && all(elbow);
+}
+
+}  // namespace
+
+Robot::Robot(const Limits &limits, Simulation &arm, const Joints &q)
+    : limits_(limits), arm_(arm), generator_(limits), monitor_(limits)
+{
+    generator_.reset(q);
+}
+
+MoveStatus Robot::move(uint32_t id, const MoveRequest &request)
+{
+    if (mode_ != RobotMode::kIdle) {
+        return MoveStatus::kNotPossible;
+    }
+    if (request.controller > static_cast<uint32_t>(Controller::kExternal) ||
+        request.generator > static_cast<uint32_t>(Generator::kNone) || !sound(request.path) || !sound(request.goal)) {
+        return MoveStatus::kInvalidArgument;
+    }
+    const auto generator = static_cast<Generator>(request.generator);
+    const auto controller = static_cast<Controller>(request.controller);
+    const bool cartesian = generator == Generator::kCartesianPose || generator == Generator::kCartesianVelocity;
+    if (generator == Generator::kNone && controller != Controller::kExternal) {
+        return MoveStatus::kInvalidArgument;
+    }
+    if (cartesian && manipulability(jacobian(arm_.q(), settings_.flange_to_ee())) < kSingular) {
+        return MoveStatus::kStartAtSingularPose;
+    }
+    mode_ = RobotMode::kMove;
+    controller_ = controller;
+    move_id_ = id;
+    reflex_reason_.reset();
+    generator_.start(generator, settings_.flange_to_ee());
+    if (request.asynchronous) {
+        Joints velocity;
+        std::copy_n(request.maximum_velocity, kJoints, velocity.begin());
+        generator_.set_asynchronous(velocity);
+    }
+    received_.clear();
+    waited_ = lost_ = 0;
+    commanded_ = false;
+    tracking_error_ = 0.0;
+    return MoveStatus::kMotionStarted;
+}
+
+void Robot::stop(uint32_t id)
+{
+    if (mode_ == RobotMode::kMove) {
+        if (external()) {
+            hold();
+        }
+        stop_id_ = id;
+        ending_ = MoveStatus::kPreempted;
+    } else {
+        const bool at_rest = mode_ == RobotMode::kIdle;
+        replies_.push_back({Request::kStopMove, id, static_cast<uint8_t>(at_rest ? Status::kSuccess : Status::kNotPossible)});
+    }
+}
+
+void Robot::recover(uint32_t id)
+{
+    if (mode_ == RobotMode::kReflex) {
+        errors_.reset();
+        recovery_id_ = id;
+        mode_ = RobotMode::kAutomaticErrorRecovery;
+    } else {
+        const bool fine = mode_ == RobotMode::kIdle;
+        replies_.push_back({Request::kAutomaticErrorRecovery, id, static_cast<uint8_t>(fine ? Status::kSuccess : Status::kNotPossible)});
+    }
+}
+
+std::vector<Reply> Robot::take_replies()
+{
+    std::vector<Reply> out;
+    out.swap(replies_);
+    return out;
+}
+
+void Robot::advance(const CommandMessage *command)
+{
+    if (mode_ == RobotMode::kMove && !ending_) {
+        run_motion(command);
+    } else {
+        settle();
+    }
+    load_gravity_ = gravity_of(arm_.q(), settings_.load.mass, {settings_.load.centre[0], settings_.load.centre[1], settings_.load.centre[2]});
+    const Joints gravity = arm_.gravity(), before = tau_;
+    if (!(mode_ == RobotMode::kMove && external())) {
+        tau_d_ = control();
+    }
+    Joints motor;
+    for (int i = 0; i < kJoints; ++i) {
+        motor[i] = tau_d_[i] + gravity[i] + load_gravity_[i];
+    }
+    if (push_periods_ > 0 && --push_periods_ == 0) {
+        arm_.push({});
+    }
+    arm_.step(motor);
+    bool accelerating = false;
+    for (int i = 0; i < kJoints; ++i) {
+        // Sensors sit behind the gears: they do not feel what turns the rotors.
+        tau_[i] = motor[i] - kRotorInertia * arm_.ddq()[i];
+        dtau_[i] = (tau_[i] - before[i]) / kPeriod;
+        accelerating = accelerating || std::fabs(generator_.desired().ddq[i]) > 0.01 * limits_.acceleration[i];
+        if (mode_ == RobotMode::kMove && !external()) {
+            tracking_error_ = std::max(tracking_error_, std::fabs(generator_.desired().q[i] - arm_.q()[i]));
+        }
+    }
+    monitor_.feel(arm_, settings_, load_gravity_, accelerating, mode_ == RobotMode::kReflex);
+    if (mode_ == RobotMode::kMove) {
+        const Errors errors = monitor_.check(arm_, settings_, motor);
+        if (errors.any()) {
+            reflex(errors);
+        }
+    }
+}
+
+void Robot::run_motion(const CommandMessage *command)
+{
+    if (!command) {
+        generator_.extrapolate();
+        if (!count(false)) {
+            Errors errors;
+            set(errors, Error::kCommunicationConstraints);
+            reflex(errors);
+        }
+        return;
+    }
+    count(true);
+    if (!finite(*command)) {
+        end_motion(MoveStatus::kInputErrorAborted, RobotMode::kIdle);
+        return;
+    }
+    Errors errors = generator_.advance(*command);
+    if (external()) {
+        for (int i = 0; i < kJoints; ++i) {
+            if (std::fabs(command->tau_J_d[i] - tau_d_[i]) > limits_.torque_rate * kPeriod + kTorqueRounding) {
+                set(errors, Error::kControllerTorqueDiscontinuity);
+            }
+        }
+        if (errors.none()) {
+            std::copy_n(command->tau_J_d, kJoints, tau_d_.begin());
+        }
+        if (generator_.generator() == Generator::kNone) {
+            // Torques alone: what is desired is what the arm does.
+            generator_.follow(arm_.q(), arm_.dq());
+        }
+    }
+    const bool finished = command->motion_finished || command->torque_finished;
+    const bool planned = external() || generator_.asynchronous();
+    if (finished && errors.none() && !planned) {
+        errors = generator_.finish();
+    }
+    if (errors.any()) {
+        reflex(errors);
+    } else if (finished && planned) {
+        // Nobody promised that the arm would be at rest by now.
+        if (external()) {
+            hold();
+        }
+        ending_ = MoveStatus::kSuccess;
+    } else if (finished) {
+        end_motion(MoveStatus::kSuccess, RobotMode::kIdle);
+    }
+}
+
+bool Robot::count(bool received)
+{
+    commanded_ = commanded_ || received;
+    if (generator_.asynchronous() || (!commanded_ && ++waited_ < kFirstCommandPackets)) {
+        return true;
+    }
+    lost_ = received ? 0 : lost_ + 1;
+    lost_commands_ += received ? 0 : 1;
+    received_.push_back(received);
+    if (received_.size() > kCountedPackets) {
+        received_.erase(received_.begin());
+    }
+    return lost_ < kLostPackets;
+}
+
+void Robot::settle()
+{
+    if (mode_ == RobotMode::kGuiding || mode_ == RobotMode::kOther) {
+        generator_.reset(arm_.q());
+        return;
+    }
+    if (generator_.brake()) {
+        if (mode_ == RobotMode::kMove) {
+            end_motion(ending_.value_or(MoveStatus::kPreempted), RobotMode::kIdle);
+        } else if (mode_ == RobotMode::kAutomaticErrorRecovery) {
+            mode_ = RobotMode::kIdle;
+            if (recovery_id_) {
+                replies_.push_back({Request::kAutomaticErrorRecovery, *recovery_id_, static_cast<uint8_t>(Status::kSuccess)});
+                recovery_id_.reset();
+            }
+        }
+    }
+}
+
+Joints Robot::control() const
+{
+    if (mode_ == RobotMode::kGuiding) {
+        return guided(arm_);
+    }
+    if (mode_ == RobotMode::kMove && controller_ == Controller::kCartesianImpedance) {
+        return cartesian_impedance(arm_, generator_.desired(), settings_.stiffness, settings_.flange_to_ee());
+    }
+    // At rest the robot is as stiff as it ever is, whatever a client set for its motions.
+    return joint_impedance(arm_, generator_.desired(), mode_ == RobotMode::kMove ? settings_.stiffness : Stiffness{});
+}
+
+void Robot::hold() { generator_.follow(arm_.q(), arm_.dq()), controller_ = Controller::kJointImpedance; }
+
+void Robot::end_motion(MoveStatus status, RobotMode mode)
+{
+    if (external()) {
+        hold();
+    }
+    if (move_id_) {
+        replies_.push_back({Request::kMove, *move_id_, static_cast<uint8_t>(status)});
+    }
+    if (stop_id_) {
+        const StopStatus stopped = status == MoveStatus::kReflexAborted      ? StopStatus::kReflexAborted
+                                   : status == MoveStatus::kEmergencyAborted ? StopStatus::kEmergencyAborted
+                                                                             : StopStatus::kSuccess;
+        replies_.push_back({Request::kStopMove, *stop_id_, static_cast<uint8_t>(stopped)});
+    }
+    if (recovery_id_ && mode != RobotMode::kIdle) {
+        replies_.push_back({Request::kAutomaticErrorRecovery, *recovery_id_, static_cast<uint8_t>(Status::kNotPossible)});
+        recovery_id_.reset();
+    }
+    move_id_.reset();
+    stop_id_.reset();
+    ending_.reset();
+    mode_ = mode;
+    controller_ = Controller::kOther;
+    received_.clear();
+}
+
+void Robot::reflex(const Errors &errors)
+{
+    errors_ = reflex_reason_ = errors;
+    end_motion(MoveStatus::kReflexAborted, RobotMode::kReflex);
+}
+
+void Robot::user_stop(bool pressed)
+{
+    if (pressed) {
+        end_motion(MoveStatus::kEmergencyAborted, RobotMode::kUserStopped);
+    } else if (mode_ == RobotMode::kUserStopped) {
+        errors_.reset();
+        mode_ = RobotMode::kIdle;
+    }
+}
+
+void Robot::guide(bool pressed)
+{
+    if (pressed && (mode_ == RobotMode::kIdle || mode_ == RobotMode::kUserStopped)) {
+        mode_ = RobotMode::kGuiding;
+    } else if (!pressed && mode_ == RobotMode::kGuiding) {
+        generator_.follow(arm_.q(), arm_.dq());
+        mode_ = RobotMode::kIdle;
+    }
+}
+
+void Robot::emergency_stop()
+{
+    end_motion(MoveStatus::kEmergencyAborted, RobotMode::kOther);
+    arm_.set_brakes(true);
+}
+
+void Robot::open_brakes()
+{
+    if (mode_ == RobotMode::kOther) {
+        arm_.set_brakes(false);
+        generator_.reset(arm_.q());
+        errors_.reset();
+        mode_ = RobotMode::kIdle;
+    }
+}
+
+void Robot::push(const Vector3 &force, int periods)
+{
+    arm_.push(force);
+    push_periods_ = periods;
+}
+
+void Robot::forget_client()
+{
+    replies_.clear();
+    move_id_.reset();
+    stop_id_.reset();
+    recovery_id_.reset();
+    if (mode_ == RobotMode::kMove && generator_.asynchronous()) {
+        // Targets may be late for ever; a client that is gone sends none.
+        Errors errors;
+        set(errors, Error::kCommunicationConstraints);
+        reflex(errors);
+    }
+}
+
+}  // namespace virtual_franka
