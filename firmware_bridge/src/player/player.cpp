@@ -123,9 +123,10 @@ st4vla_player_status Player::anchor(const double *base_T_ee, const double *joint
     }
     // Chunks of before were meant for an arm that was elsewhere.
     slot_.take();
-    has_chunk_ = limited_ = false;
+    has_chunk_ = limited_ = ran_ = false;
     anchored_ = splice_ = true;
     ask_for_here();
+    reference_.forget();
     shared_.at_rest.store(true, std::memory_order_release);
     return ST4VLA_PLAYER_OK;
 }
@@ -152,6 +153,7 @@ st4vla_player_status Player::step(const st4vla_player_input &input, st4vla_playe
             gripper = gripper_.command(chunk_.actions[verdict.action_index][settings_.config.gripper_index]);
         }
     }
+    ran_ = verdict.action_index >= 0;
     fill(verdict, gripper, setpoint);
     share(verdict);
     return !anchored_ ? ST4VLA_PLAYER_NOT_ANCHORED : too_many ? ST4VLA_PLAYER_BAD_TICKS : ST4VLA_PLAYER_OK;
@@ -204,6 +206,7 @@ void Player::take_chunk(std::int64_t now_ns) noexcept
     } else {
         chunk_.take(newest);
         has_chunk_ = splice_ = true;
+        joins_ = ran_;
         count(shared_.played);
     }
 }
@@ -264,7 +267,7 @@ void Player::advance(const Verdict &verdict, std::int64_t clock_ns, const double
         return;
     }
     if (splice_ || jumped) {
-        reference_.splice(settings_, chunk_, factor_, clock_.time_ns(), asked_);
+        reference_.splice(settings_, chunk_, {clock_.time_ns(), factor_, joins_}, asked_);
         splice_ = false;
     }
     asked_ = reference_.at(settings_, chunk_, clock_.time_ns());
@@ -302,6 +305,7 @@ void Player::brake() noexcept
         joints_[i].brake();
     }
     ask_for_here();
+    reference_.forget();
 }
 
 /// Note what is done as what was asked for.

@@ -75,7 +75,10 @@ private:
     std::int64_t last_ns_ = 0;
     double factor_ = 1.0;
     int stop_reason_ = ST4VLA_PLAYER_REASON_NONE;
-    bool anchored_ = false, has_chunk_ = false, stopped_ = false, splice_ = false, limited_ = false;
+    bool anchored_ = false, has_chunk_ = false, stopped_ = false, limited_ = false;
+    bool splice_ = false;  ///< What is asked for has changed.
+    bool joins_ = false;   ///< It takes the place of actions that were being executed.
+    bool ran_ = false;     ///< The last step executed an action.
 };
 
 }  // namespace st4vla::player

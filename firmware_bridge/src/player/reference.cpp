@@ -3,6 +3,9 @@
 namespace st4vla::player {
 namespace {
 
+/// Differences below it are over, in m, rad or per second; otherwise the arm would never be quite at rest.
+constexpr double kNothing = 1e-6;
+
 /// Shorten `count` numbers that are one vector to `longest`; return whether they were longer.
 bool shorten(double *numbers, int count, double longest) noexcept
 {
@@ -22,34 +25,40 @@ bool shorten(double *numbers, int count, double longest) noexcept
 
 }  // namespace
 
-void Reference::splice(const Settings &settings, const Chunk &chunk, double factor, std::int64_t time_ns,
-                       const Motion &from) noexcept
+void Reference::splice(const Settings &settings, const Chunk &chunk, const Start &start, const Motion &from) noexcept
 {
-    factor_ = factor;
-    since_ns_ = time_ns;
-    const Motion to = plain(settings, chunk, time_ns);
+    factor_ = start.factor;
+    joins_ = start.joins;
+    const Motion to = plain(settings, chunk, start.time_ns);
     for (int i = 0; i < settings.motion; ++i) {
-        left_.at[i] = from.at[i] - to.at[i];
-        left_.speed[i] = from.speed[i] - to.speed[i];
+        if (settings.positions) {
+            left_.value[i] = from.at[i] - to.at[i];
+            left_.rate[i] = from.speed[i] - to.speed[i];
+        } else {
+            // The rate is kept: what was fading goes on as it did.
+            left_.value[i] = from.speed[i] - to.speed[i];
+        }
     }
 }
 
 Reference::Motion Reference::at(const Settings &settings, const Chunk &chunk, std::int64_t time_ns) noexcept
 {
     Motion asked = plain(settings, chunk, time_ns);
-    const std::int64_t blend_ns = settings.config.blend_ns, since_ns = time_ns - since_ns_;
-    if (since_ns >= blend_ns) {
-        return asked;
-    }
-    // Smoothstep: it begins and ends without a slope, so speeds join as values do.
-    const double share = std::max(static_cast<double>(since_ns) / static_cast<double>(blend_ns), 0.0);
-    const double fade = 1.0 - share * share * (3.0 - 2.0 * share);
-    const double slope = -6.0 * share * (1.0 - share) / (static_cast<double>(blend_ns) * 1e-9);
-    const double since_s = std::max(static_cast<double>(since_ns), 0.0) * 1e-9;
     for (int i = 0; i < settings.motion; ++i) {
-        const double drifted = left_.at[i] + left_.speed[i] * since_s;
-        asked.at[i] += drifted * fade;
-        asked.speed[i] += left_.speed[i] * fade + (settings.positions ? drifted * slope : 0.0);
+        double &value = left_.value[i], &rate = left_.rate[i];
+        // x'' = -2 f x' - f^2 x, solved for a tick.
+        const double push = (rate + settings.fading * value) * kTick_s;
+        value = settings.fade * (value + push);
+        rate = settings.fade * (rate - settings.fading * push);
+        if (std::fabs(value) <= kNothing && std::fabs(rate) <= kNothing * settings.fading) {
+            value = rate = 0.0;
+        }
+        if (settings.positions) {
+            asked.at[i] += value;
+            asked.speed[i] += rate;
+        } else {
+            asked.speed[i] += value;
+        }
     }
     return asked;
 }
@@ -67,7 +76,7 @@ Reference::Motion Reference::plain(const Settings &settings, const Chunk &chunk,
             asked.at[i] = place.position;
             asked.speed[i] = place.speed;
         } else {
-            asked.speed[i] = speed_of_moves(chunk, settings.dimension[i], phase);
+            asked.speed[i] = speed_of_moves(chunk, settings.dimension[i], phase, joins_);
         }
     }
     if (settings.positions) {

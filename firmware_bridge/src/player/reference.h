@@ -1,7 +1,8 @@
-// What a chunk asks for at each instant, continuous in value and speed from one chunk to the next.
+// What a chunk asks for at each tick, continuous from one chunk to the next.
 //
 // Whenever what is asked for changes at once (a newer chunk, another pace, a hold that ends), the difference to what was
-// asked for just before is kept and faded out over `blend_ns`, so that value and speed begin where they were.
+// asked for just before is kept and fades out like a critically damped oscillator. It is within 2 % of nothing after
+// `blend_ns`, and has a memory: chunks that follow one another more quickly than that do not begin it anew.
 #ifndef ST4VLA_PLAYER_REFERENCE_H
 #define ST4VLA_PLAYER_REFERENCE_H
 
@@ -21,23 +22,34 @@ public:
         double speed[kMaxMotion];
     };
 
-    /// Ask for what a chunk says from `time_ns` on. `from` is what was asked for, or done, just before.
-    void splice(const Settings &settings, const Chunk &chunk, double factor, std::int64_t time_ns,
-                const Motion &from) noexcept;
+    /// How a chunk begins.
+    struct Start {
+        std::int64_t time_ns;  ///< The tick that is its first.
+        double factor;         ///< Share of its moves that is executed.
+        bool joins;            ///< Others were executed just before; else its first action rises from rest.
+    };
 
-    /// Return what is asked for at a time.
+    /// Ask for what a chunk says from now on. `from` is what was asked for just before.
+    void splice(const Settings &settings, const Chunk &chunk, const Start &start, const Motion &from) noexcept;
+
+    /// Begin from a motion that nobody asked for, such as a brake's.
+    void forget() noexcept { left_ = {}; }
+
+    /// Return what is asked for at a tick; called once for each.
     Motion at(const Settings &settings, const Chunk &chunk, std::int64_t time_ns) noexcept;
 
-    /// Whether the last call of `at` asked for more than the limits of speed.
+    /// Whether the last tick asked for more than the limits of speed.
     bool limited() const noexcept { return limited_; }
 
 private:
     Motion plain(const Settings &settings, const Chunk &chunk, std::int64_t time_ns) noexcept;
 
-    Motion left_{};
+    /// The difference that fades, in what the chunks hold (positions or speeds), and its change a second.
+    struct {
+        double value[kMaxMotion], rate[kMaxMotion];
+    } left_{};
     double factor_ = 1.0;
-    std::int64_t since_ns_ = 0;
-    bool limited_ = false;
+    bool joins_ = false, limited_ = false;
 };
 
 }  // namespace st4vla::player

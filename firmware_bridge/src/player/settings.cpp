@@ -15,6 +15,9 @@ constexpr double kBrakingShare = 0.45;
 /// The published ranges are open: their ends are not allowed.
 constexpr double kInside_rad = 1e-3;
 
+/// (1 + x) exp(-x) is below 2 % here.
+constexpr double kFaded = 6.0;
+
 constexpr std::int64_t kMs = 1'000'000;
 /// Longest time in a config: beyond it, sums of times could overflow.
 constexpr std::int64_t kLongest_ns = std::int64_t{1} << 61;
@@ -218,6 +221,10 @@ st4vla_player_status checked(const st4vla_player_config &config, Settings *setti
     if (!is_positive(config.leash_m) || !is_positive(config.leash_rad) || config.leash_rad > 1.5 ||
         config.blend_ns < 0 || config.blend_ns > kLongest_ns || !take_bounds(config, settings)) {
         return ST4VLA_PLAYER_BAD_LIMITS;
+    }
+    if (config.blend_ns > 0) {
+        settings->fading = kFaded / (static_cast<double>(config.blend_ns) * 1e-9);
+        settings->fade = std::exp(-settings->fading * kTick_s);
     }
     return ST4VLA_PLAYER_OK;
 }

@@ -20,6 +20,8 @@ struct Settings {
     int dimension[kMaxMotion];  ///< Which of an action's numbers they are.
     Bounds<3> translation, rotation;
     Bounds<1> joint[kMaxMotion];
+    double fading;  ///< How quickly what is left of the chunk before fades, 1/s.
+    double fade;    ///< What is left of it after a tick, but for the part that is linear in time.
     std::int64_t rest_bound_ns;  ///< How long a brake can take.
 };
 

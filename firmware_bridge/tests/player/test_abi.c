@@ -146,7 +146,7 @@ static void check_play(void)
     /* Actions in a frame need not be aligned. */
     memcpy(bytes + 1, action, sizeof action);
     CHECK(st4vla_player_put(player, &chunk, bytes + 1, sizeof action) == ST4VLA_PLAYER_OK);
-    for (ms = 0; ms < 120; ++ms) {
+    for (ms = 0; ms < 199; ++ms) {
         input.now_ns += ST4VLA_PLAYER_TICK_NS;
         CHECK(st4vla_player_step(player, &input, &setpoint) == ST4VLA_PLAYER_OK);
     }

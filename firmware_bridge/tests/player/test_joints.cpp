@@ -17,10 +17,12 @@ std::vector<float> ready_with(int joint, float position)
 
 void deltas_add_up()
 {
-    Rig rig(default_config(ST4VLA_ACTION_JOINT_DELTA));
+    st4vla_player_config config = default_config(ST4VLA_ACTION_JOINT_DELTA);
+    config.frame = {0, 500 * kMs, 900 * kMs};
+    Rig rig(config);
     // Half a period before it is due, an action's speed begins to rise.
-    rig.put(1, 3, {0.02F, 0, 0, -0.01F, 0, 0, 0, 1}, 25 * kMs);
-    rig.run_ms(199);
+    rig.put(1, 3, {0.02F, 0, 0, -0.01F, 0, 0, 0, 1}, 30 * kMs);
+    rig.run_ms(300);
     CHECK(rig.setpoint.at_rest == 1);
     CHECK(is_near(rig.setpoint.joint_positions_rad[0], kReady[0] + 0.06, 1e-6));
     CHECK(is_near(rig.setpoint.joint_positions_rad[3], kReady[3] - 0.03, 1e-6));

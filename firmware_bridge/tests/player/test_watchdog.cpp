@@ -64,7 +64,7 @@ void slow_is_half_the_motion_unless_it_came_halved()
             CHECK(rig.setpoint.pace == ST4VLA_PACE_SLOW);
         }
         const double factor = pace == ST4VLA_PACE_RUN ? 0.5 : 1.0;
-        std::fprintf(stderr,"%g %g\n", rig.setpoint.twist[0], factor);CHECK(is_near(rig.setpoint.twist[0], 0.2 * factor, 1e-3));
+        CHECK(is_near(rig.setpoint.twist[0], 0.2 * factor, 1e-3));
         CHECK(is_near(rig.setpoint.twist[3], 0.4 * factor, 2e-3));
     }
     // A chunk that came slowed down and is young is told as such.
