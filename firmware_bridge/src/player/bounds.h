@@ -1,0 +1,77 @@
+// Which velocity may follow a velocity: length, change and walls, such that there is always a next one.
+#ifndef ST4VLA_PLAYER_BOUNDS_H
+#define ST4VLA_PLAYER_BOUNDS_H
+
+#include "player/braking.h"
+#include "player/vec.h"
+
+namespace st4vla::player {
+
+/// The player's tick, seconds and nanoseconds.
+constexpr double kTick_s = 1e-3;
+constexpr long long kTick_ns = 1'000'000;
+
+/// Bounds of a point in D dimensions, in metres or radians, and seconds.
+template <int D>
+struct Bounds {
+    double speed;     ///< Longest velocity.
+    double cut;       ///< Longest change of velocity in a tick.
+    double wall_cut;  ///< Change of each coordinate's velocity when it brakes for a wall; at most cut / sqrt(D).
+    int average;      ///< Samples of the mean that bounds the jerk.
+    bool walls;       ///< Whether `low` and `high` bound the position.
+    Vec<D> low, high;
+};
+
+/// Return the velocity for this tick that is nearest to what is wanted, and allowed.
+///
+/// Allowed are velocities no longer than `speed`, no farther than `cut` from `velocity`, from which each coordinate can
+/// brake before its wall. The set is convex, and never empty: `braked`, each coordinate slowed down by `wall_cut`, is
+/// in it, because `velocity` was allowed a tick ago. So what is wanted is brought within speed and change, then within
+/// the walls; if that changes it too much, it is drawn towards `braked` until it does not.
+template <int D>
+Vec<D> allowed(const Vec<D> &velocity, const Vec<D> &wanted, const Vec<D> &position, const Bounds<D> &bounds) noexcept
+{
+    Vec<D> next = velocity + shortened(shortened(wanted, bounds.speed) - velocity, bounds.cut);
+    if (!bounds.walls) {
+        return next;
+    }
+    Vec<D> braked;
+    for (int i = 0; i < D; ++i) {
+        const double up = braking_speed(bounds.high[i] - position[i], bounds.wall_cut, kTick_s);
+        const double down = braking_speed(position[i] - bounds.low[i], bounds.wall_cut, kTick_s);
+        next[i] = std::min(std::max(next[i], -down), up);
+        braked[i] = std::copysign(std::max(std::fabs(velocity[i]) - bounds.wall_cut, 0.0), velocity[i]);
+    }
+    const Vec<D> change = next - velocity;
+    const double most = bounds.cut * bounds.cut;
+    if (dot(change, change) <= most) {
+        return next;
+    }
+    const Vec<D> brake = braked - velocity, rest = next - braked;
+    const double along = dot(brake, rest), length = dot(rest, rest);
+    const double room = std::max(along * along + length * (most - dot(brake, brake)), 0.0);
+    const double share = length > 0.0 ? (std::sqrt(room) - along) / length : 0.0;
+    return braked + rest * std::min(std::max(share, 0.0), 1.0);
+}
+
+/// Errors below it are left alone, metres or radians; otherwise rounding would keep the arm from ever being at rest.
+constexpr double kNoError = 1e-9;
+/// Share of the acceleration that is planned with to make up for an error; the rest is for the goal's own motion.
+constexpr double kCatchUpShare = 0.75;
+
+/// Return the velocity that follows a goal: the goal's own, and the fastest towards it that can still be braked.
+///
+/// `error` is from here to where the goal was; `goal_velocity` what it does in this tick.
+template <int D>
+Vec<D> following(const Vec<D> &error, const Vec<D> &goal_velocity, const Bounds<D> &bounds) noexcept
+{
+    const double distance = norm(error);
+    if (!(distance > kNoError)) {
+        return goal_velocity;
+    }
+    return goal_velocity + error * (braking_speed(distance, kCatchUpShare * bounds.cut, kTick_s) / distance);
+}
+
+}  // namespace st4vla::player
+
+#endif  // ST4VLA_PLAYER_BOUNDS_H

@@ -1,0 +1,116 @@
+// Braking distances, the moving average, and velocities near walls.
+#include "player/braking.h"
+
+#include <initializer_list>
+
+#include "check.h"
+#include "player/followers.h"
+
+namespace {
+
+using namespace st4vla::player;
+
+void a_brake_from_the_braking_speed_ends_where_it_should()
+{
+    constexpr double cut = 8e-3;
+    for (double distance = 1e-9; distance < 2.0; distance *= 1.01) {
+        const double speed = braking_speed(distance, cut, kTick_s);
+        CHECK(std::fabs(braking_distance(speed, cut, kTick_s) - distance) <= 1e-12);
+        double moved = 0.0;
+        for (double v = speed; v > 0.0; v -= cut) {
+            moved += v * kTick_s;
+        }
+        CHECK(std::fabs(moved - distance) <= 1e-12);
+        // Faster by a little is too fast.
+        CHECK(braking_distance(speed * (1.0 + 1e-9), cut, kTick_s) > distance);
+    }
+    CHECK(braking_speed(0.0, cut, kTick_s) == 0.0 && braking_speed(-1.0, cut, kTick_s) == 0.0);
+}
+
+void an_average_holds_back_what_it_says()
+{
+    Average<1> average;
+    average.reset(5, {{0.0}});
+    double given = 0.0, returned = 0.0;
+    for (int i = 0; i < 40; ++i) {
+        average.push({{0.1 * i}});
+        given += 0.1 * i;
+        returned += average.mean()[0];
+        CHECK(std::fabs(given - returned - average.pending()[0]) <= 1e-12);
+    }
+    for (int i = 0; i < 5; ++i) {
+        average.push({{0.0}});
+    }
+    CHECK(average.mean()[0] == 0.0 && average.pending()[0] == 0.0);
+}
+
+Bounds<3> box()
+{
+    Bounds<3> bounds{};
+    bounds.speed = 1.0;
+    bounds.cut = 8e-3;
+    bounds.wall_cut = bounds.cut / std::sqrt(3.0);
+    bounds.average = 4;
+    bounds.walls = true;
+    bounds.low = {{-0.1, -0.2, -0.3}};
+    bounds.high = {{0.1, 0.2, 0.3}};
+    return bounds;
+}
+
+void full_speed_into_a_corner_stops_in_it()
+{
+    const Bounds<3> bounds = box();
+    PointFollower<3> point;
+    point.reset({}, bounds);
+    for (int i = 0; i < 2000; ++i) {
+        point.follow({{9.0, 9.0, 9.0}}, 10.0, nullptr);
+        for (int k = 0; k < 3; ++k) {
+            CHECK(point.commanded()[k] <= bounds.high[k]);
+        }
+    }
+    for (int k = 0; k < 3; ++k) {
+        CHECK(std::fabs(point.commanded()[k] - bounds.high[k]) <= 1e-8);
+    }
+    CHECK(point.at_rest());
+}
+
+void a_goal_at_rest_is_reached_without_overshoot_and_soon()
+{
+    Bounds<3> bounds = box();
+    bounds.high = {{9.0, 9.0, 9.0}};
+    PointFollower<3> point;
+    point.reset({}, bounds);
+    int ticks = 0;
+    do {
+        point.follow({{0.5, 0.25, 0.0}}, 10.0, nullptr);
+        CHECK(point.commanded()[0] <= 0.5 + 1e-8);
+        ++ticks;
+    } while (!point.at_rest() && ticks < 5000);
+    CHECK(std::fabs(point.commanded()[0] - 0.5) <= 1e-8);
+    // The fastest there is, with acceleration 8 and speed 1: 0.559 m take 0.559 + 0.125 s.
+    CHECK(ticks < 1.1 * 684);
+}
+
+void a_moving_goal_is_followed_without_lag_but_the_average()
+{
+    Bounds<3> bounds = box();
+    bounds.high = {{9.0, 9.0, 9.0}};
+    PointFollower<3> point;
+    point.reset({}, bounds);
+    for (int i = 1; i <= 1000; ++i) {
+        point.follow({{0.3e-3 * i, 0.0, 0.0}}, 10.0, nullptr);
+    }
+    CHECK(std::fabs(point.commanded()[0] - 0.3e-3 * (1000 - 1.5)) <= 1e-9);
+}
+
+}  // namespace
+
+int main()
+{
+    a_brake_from_the_braking_speed_ends_where_it_should();
+    an_average_holds_back_what_it_says();
+    full_speed_into_a_corner_stops_in_it();
+    a_goal_at_rest_is_reached_without_overshoot_and_soon();
+    a_moving_goal_is_followed_without_lag_but_the_average();
+    return 0;
+}

@@ -1,0 +1,60 @@
+// The slot between two threads: the newest, whole, and never an older one after a newer.
+#include "player/slot.h"
+
+#include <thread>
+
+#include "check.h"
+
+namespace {
+
+struct Value {
+    std::uint64_t numbers[64];
+};
+
+void one_thread_sees_the_newest_once()
+{
+    st4vla::player::Slot<int> slot;
+    CHECK(!slot.take());
+    slot.back() = 1;
+    slot.publish();
+    slot.back() = 2;
+    slot.publish();
+    CHECK(slot.take() && slot.front() == 2);
+    CHECK(!slot.take() && slot.front() == 2);
+}
+
+void a_reader_never_sees_half_a_value_or_an_older_one()
+{
+    constexpr std::uint64_t kLast = 200'000;
+    static st4vla::player::Slot<Value> slot;
+    std::thread writer([] {
+        for (std::uint64_t i = 1; i <= kLast; ++i) {
+            for (auto &number : slot.back().numbers) {
+                number = i;
+            }
+            slot.publish();
+        }
+    });
+    std::uint64_t last = 0;
+    while (last < kLast) {
+        if (!slot.take()) {
+            continue;
+        }
+        const Value &value = slot.front();
+        CHECK(value.numbers[0] > last);
+        last = value.numbers[0];
+        for (const auto number : value.numbers) {
+            CHECK(number == last);
+        }
+    }
+    writer.join();
+}
+
+}  // namespace
+
+int main()
+{
+    one_thread_sees_the_newest_once();
+    a_reader_never_sees_half_a_value_or_an_older_one();
+    return 0;
+}
