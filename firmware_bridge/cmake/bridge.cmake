@@ -39,7 +39,7 @@ add_library(st4vla_bridge_objects OBJECT ${CODEC_SOURCES}
   src/bridge/bell.cpp src/bridge/bridge.cpp src/bridge/buffers.cpp src/bridge/clock_offset.cpp src/bridge/intake.cpp
   src/bridge/jpeg.cpp src/bridge/key_files.cpp src/bridge/link.cpp src/bridge/link_calls.cpp src/bridge/socket.cpp
   src/cameras/camera.cpp src/cameras/cameras.cpp src/cameras/folder.cpp src/cameras/jpeg_size.cpp
-  src/cameras/pattern.cpp src/cameras/v4l2.cpp src/cameras/v4l2_calls.cpp)
+  src/cameras/memory.cpp src/cameras/pattern.cpp src/cameras/v4l2.cpp src/cameras/v4l2_calls.cpp)
 add_crc32c_sources(st4vla_bridge_objects)
 target_include_directories(st4vla_bridge_objects PUBLIC include src)
 target_link_libraries(st4vla_bridge_objects PUBLIC PkgConfig::ZMQ PkgConfig::TURBOJPEG Threads::Threads)

@@ -3,7 +3,7 @@
 #include <time.h>
 
 #include <atomic>
-#include <cmath>
+#include <cstdint>
 #include <cstring>
 #include <vector>
 
@@ -21,11 +21,13 @@ std::int64_t now_ns()
     return static_cast<std::int64_t>(now.tv_sec) * 1'000'000'000 + now.tv_nsec;
 }
 
-/// Obeys at once, ends the run by itself after so many reads if it is told to, and asks for an end after others.
+/// Obeys at once, each millisecond; fails at one read or write, or asks for an end at another.
 struct Robot {
     st4vla_control *control = nullptr;
+    st4vla_player *player = nullptr;
     double pose[16];
-    long reads = 0, end_after = -1, fail_read_at = -1, fail_write_at = -1;
+    std::int64_t due_ns = 0;
+    long reads = 0, end_after = -1, chunk_at = -1, fail_read_at = -1, fail_write_at = -1;
     std::uint32_t ticks = 1;
     std::vector<double> x;
     int lasts = 0;
@@ -36,11 +38,36 @@ struct Robot {
     Robot() { std::memcpy(pose, kHome, sizeof pose); }
 };
 
+/// A chunk that moves the hand forwards at 0.1 m/s for 1.6 s, and closes the gripper.
+void put_chunk(st4vla_player *player)
+{
+    st4vla_wire_action_chunk chunk{};
+    float actions[16][7] = {};
+    for (auto &action : actions) {
+        action[0] = 0.01F;
+    }
+    chunk.chunk_id = chunk.observation_sequence = chunk.plan_id = 1;
+    chunk.frame_capture_ns = chunk.plan_capture_ns = chunk.start_ns = now_ns();
+    chunk.period_ns = 100'000'000;
+    chunk.horizon = 16;
+    chunk.action_dim = 7;
+    chunk.gripper_index = 6;
+    chunk.representation = ST4VLA_ACTION_EE_DELTA;
+    chunk.pace = ST4VLA_PACE_RUN;
+    CHECK(st4vla_player_put(player, &chunk, actions, sizeof actions) == ST4VLA_PLAYER_OK);
+}
+
 int read(void *user, st4vla_robot_state *state, char *text)
 {
     auto &robot = *static_cast<Robot *>(user);
     ++robot.reads;
+    robot.due_ns = robot.due_ns == 0 ? now_ns() : robot.due_ns + ST4VLA_PLAYER_TICK_NS;
+    const timespec due{static_cast<time_t>(robot.due_ns / 1'000'000'000), static_cast<long>(robot.due_ns % 1'000'000'000)};
+    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, nullptr);
     robot.control_thread = pthread_self();
+    if (robot.reads == robot.chunk_at) {
+        put_chunk(robot.player);
+    }
     if (robot.reads == robot.end_after) {
         st4vla_control_end(robot.control);
     }
@@ -90,7 +117,7 @@ struct Rig {
     {
         st4vla_player_config config;
         CHECK(st4vla_player_config_default(ST4VLA_PLAYER_FRANKA_RESEARCH_3, &config) == ST4VLA_PLAYER_OK);
-        // Bounds in the time of this test's machine, which steps as fast as it can.
+        // One chunk is all that comes.
         config.frame = config.plan = {0, 10'000'000'000, 20'000'000'000};
         CHECK(st4vla_player_create(&config, &player) == ST4VLA_PLAYER_OK);
         st4vla_robot functions{};
@@ -100,6 +127,7 @@ struct Rig {
         functions.gripper = grip;
         CHECK(st4vla_control_create(player, &functions, &control) == ST4VLA_CONTROL_OK);
         robot.control = control;
+        robot.player = player;
     }
 
     ~Rig()
@@ -123,25 +151,6 @@ struct Rig {
         input.ticks = 1;
         CHECK(st4vla_player_step(player, &input, &setpoint) == ST4VLA_PLAYER_OK);
         return setpoint.pace == ST4VLA_PACE_STOP;
-    }
-
-    /// A chunk that moves the hand forwards at 0.1 m/s and closes the gripper, for as long as this test runs.
-    void put_chunk()
-    {
-        st4vla_wire_action_chunk chunk{};
-        float actions[16][7] = {};
-        for (auto &action : actions) {
-            action[0] = 0.1F;
-        }
-        chunk.chunk_id = chunk.observation_sequence = chunk.plan_id = 1;
-        chunk.frame_capture_ns = chunk.plan_capture_ns = chunk.start_ns = now_ns();
-        chunk.period_ns = 1'000'000'000;
-        chunk.horizon = 16;
-        chunk.action_dim = 7;
-        chunk.gripper_index = 6;
-        chunk.representation = ST4VLA_ACTION_EE_DELTA;
-        chunk.pace = ST4VLA_PACE_RUN;
-        CHECK(st4vla_player_put(player, &chunk, actions, sizeof actions) == ST4VLA_PLAYER_OK);
     }
 };
 
@@ -170,13 +179,14 @@ void a_run_that_was_ended_before_it_began_commands_once()
 void a_chunk_moves_the_arm_and_an_end_in_mid_motion_brings_it_to_rest()
 {
     Rig rig;
-    rig.put_chunk();
-    rig.robot.end_after = 2000;
+    rig.robot.chunk_at = 5;
+    rig.robot.end_after = 400;
     CHECK(st4vla_control_run(rig.control) == ST4VLA_CONTROL_OK);
     const auto &x = rig.robot.x;
-    CHECK(x[1999] > x[0] + 0.01);
+    CHECK(x[399] > x[0] + 0.01);
+    CHECK(x[399] > x[0] + 0.01);
     // The brake takes some commands, and the last one differs from the one before by nothing.
-    CHECK(x.size() > 2010 && x.back() == x[x.size() - 2] && x.back() > x[2000]);
+    CHECK(x.size() > 410 && x.back() == x[x.size() - 2] && x.back() > x[400]);
     CHECK(rig.robot.closed == 1 && rig.robot.opened == 0 && rig.report().gripper_events == 1);
     CHECK(!pthread_equal(rig.robot.control_thread, rig.robot.gripper_thread));
 }
@@ -184,8 +194,8 @@ void a_chunk_moves_the_arm_and_an_end_in_mid_motion_brings_it_to_rest()
 void a_robot_that_stops_ends_the_run_and_says_why()
 {
     Rig rig;
-    rig.put_chunk();
-    rig.robot.fail_read_at = 500;
+    rig.robot.chunk_at = 5;
+    rig.robot.fail_read_at = 200;
     CHECK(st4vla_control_run(rig.control) == ST4VLA_CONTROL_ROBOT);
     CHECK(std::strcmp(st4vla_control_text(rig.control), "somebody pressed the stop") == 0);
     CHECK(rig.robot.lasts == 0);
@@ -193,8 +203,8 @@ void a_robot_that_stops_ends_the_run_and_says_why()
     // The next run begins where the arm stands, and does not move until somebody resumes.
     const std::size_t before = rig.robot.x.size();
     rig.robot.fail_read_at = -1;
-    rig.robot.end_after = rig.robot.reads + 500;
-    rig.put_chunk();
+    rig.robot.end_after = rig.robot.reads + 200;
+    rig.robot.chunk_at = rig.robot.reads + 5;
     CHECK(st4vla_control_run(rig.control) == ST4VLA_CONTROL_OK);
     for (std::size_t i = before; i < rig.robot.x.size(); ++i) {
         CHECK(rig.robot.x[i] == rig.robot.x[before]);
@@ -231,8 +241,8 @@ void a_gripper_that_fails_leaves_the_arm_alone()
 {
     Rig rig;
     rig.robot.gripper_fails = true;
-    rig.put_chunk();
-    rig.robot.end_after = 3000;
+    rig.robot.chunk_at = 5;
+    rig.robot.end_after = 100;
     CHECK(st4vla_control_run(rig.control) == ST4VLA_CONTROL_OK);
     CHECK(rig.report().gripper_failures == 1 && std::strcmp(st4vla_control_text(rig.control), "nothing to grasp") == 0);
 }

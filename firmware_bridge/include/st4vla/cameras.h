@@ -15,17 +15,18 @@ extern "C" {
 typedef enum st4vla_source {
     ST4VLA_SOURCE_V4L2 = 1,   /* a device; MJPEG is passed through undecoded, RGB24 as it is */
     ST4VLA_SOURCE_FOLDER = 2, /* JPEG files in the order of their names, passed through undecoded, over and over */
-    ST4VLA_SOURCE_PATTERN = 3 /* a moving picture, raw */
+    ST4VLA_SOURCE_PATTERN = 3, /* a moving picture, raw */
+    ST4VLA_SOURCE_MEMORY = 4   /* what another program of this machine leaves in memory: frame_memory.h */
 } st4vla_source;
 
 typedef struct st4vla_camera_config {
     const char *name; /* of the view, as the runtime's bundle has it */
-    const char *path; /* V4L2: the device; folder: the folder; pattern: not looked at */
+    const char *path; /* the device, folder or memory's file; pattern: not looked at */
     uint32_t source;  /* one of enum st4vla_source */
     uint32_t height;  /* pixels; V4L2 and pattern only */
     uint32_t width;
     uint32_t reserved; /* 0 */
-    double rate_hz;    /* pictures a second; V4L2: what is asked of the device, 0: its own */
+    double rate_hz;    /* pictures a second; V4L2: what is asked of the device, 0: its own; memory: not looked at */
 } st4vla_camera_config;
 
 /* What one camera has done. */

@@ -46,9 +46,12 @@ st4vla_status check(const st4vla_camera_config &config)
         return has_size && has_rate
                    ? ST4VLA_OK
                    : fail(ST4VLA_BAD_ARGUMENT, "camera '%s' needs a size and a rate of 0.01 to 1000 Hz", config.name);
+    case ST4VLA_SOURCE_MEMORY:
+        return config.path != nullptr ? ST4VLA_OK
+                                      : fail(ST4VLA_BAD_ARGUMENT, "camera '%s' needs a frame memory's file", config.name);
     default:
-        return fail(ST4VLA_BAD_ARGUMENT, "camera '%s' has source %u; 1 is V4L2, 2 a folder, 3 a pattern", config.name,
-                    config.source);
+        return fail(ST4VLA_BAD_ARGUMENT, "camera '%s' has source %u; 1 is V4L2, 2 a folder, 3 a pattern, 4 a memory",
+                    config.name, config.source);
     }
 }
 
@@ -59,6 +62,8 @@ std::unique_ptr<st4vla::Source> make(const st4vla_camera_config &config)
         return st4vla::make_v4l2(config);
     case ST4VLA_SOURCE_FOLDER:
         return st4vla::make_folder(config);
+    case ST4VLA_SOURCE_MEMORY:
+        return st4vla::make_memory(config);
     default:
         return st4vla::make_pattern(config);
     }

@@ -59,6 +59,7 @@ private:
 constexpr int kGrabTimeoutMs = 100;
 
 std::unique_ptr<Source> make_folder(const st4vla_camera_config &config);
+std::unique_ptr<Source> make_memory(const st4vla_camera_config &config);
 std::unique_ptr<Source> make_pattern(const st4vla_camera_config &config);
 std::unique_ptr<Source> make_v4l2(const st4vla_camera_config &config);
 
