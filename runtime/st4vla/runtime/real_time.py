@@ -14,7 +14,8 @@ def become_real_time() -> list[str]:
     """Give the calling thread real-time priority and keep its process in memory; return what was refused, in words."""
     refused = []
     try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
+        # Threads that this one begins are not in such a hurry.
+        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(PRIORITY))
     except PermissionError:
         refused.append(
             f"no real-time priority: allow it with 'rtprio {PRIORITY}' in /etc/security/limits.d, or run as root"

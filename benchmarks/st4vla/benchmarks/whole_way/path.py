@@ -41,9 +41,7 @@ def turn_vectors(quaternions_wxyz: Array) -> Array:
     before, after = quaternions_wxyz[:-1], quaternions_wxyz[1:]
     w = (after * before).sum(1)
     # The product of `after` and the conjugate of `before`: its vector part.
-    vector = (
-        before[:, :1] * after[:, 1:] - after[:, :1] * before[:, 1:] - np.cross(after[:, 1:], before[:, 1:])
-    )
+    vector = before[:, :1] * after[:, 1:] - after[:, :1] * before[:, 1:] - np.cross(after[:, 1:], before[:, 1:])
     length = np.linalg.norm(vector, axis=1)
     angle = 2.0 * np.arctan2(length, np.abs(w))
     scale = np.where(length > 1e-12, angle / np.maximum(length, 1e-12), 2.0) * np.sign(np.where(w == 0.0, 1.0, w))

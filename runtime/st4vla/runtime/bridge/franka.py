@@ -12,6 +12,7 @@ import msgspec
 
 from st4vla.contracts.errors import MissingExtraError, TransportError
 from st4vla.runtime.bridge.control import GripperEvent, RobotState
+from st4vla.runtime.bridge.franka_hand import FrankaHand
 from st4vla.runtime.bridge.player import Setpoint
 
 JOINTS = 7
@@ -25,8 +26,6 @@ COLLISIONS = (
     "tau_j_range_violation",
     "force_control_safety_violation",
 )
-#: A grasp holds whatever lies between the fingers.
-ANY_WIDTH_M = 0.1
 
 
 class FrankaConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -74,16 +73,19 @@ class Franka:
         config = config or FrankaConfig()
         self.joints = config.joints
         self._library: Any = pylibfranka
-        self._config = config
         mode = pylibfranka.RealtimeConfig.kEnforce if config.real_time else pylibfranka.RealtimeConfig.kIgnore
         try:
             self._robot = pylibfranka.Robot(address, mode)
             torques, forces = list(config.torque_Nm), list(config.force_N)
             self._robot.set_collision_behavior(torques, torques, forces, forces)
-            self._gripper = pylibfranka.Gripper(address) if config.gripper else None
         except Exception as error:
             msg = f"no Franka at {address} that can be controlled: {error}"
             raise TransportError(msg) from error
+        self._hand = (
+            FrankaHand(address, config.gripper_width_m, config.gripper_speed_m_s, config.gripper_force_N)
+            if config.gripper
+            else None
+        )
         self._active: Any = None
 
     def read(self, state: RobotState) -> None:
@@ -126,21 +128,13 @@ class Franka:
             self._active = None
 
     def grip(self, event: GripperEvent) -> None:
-        """Open or close.
+        """Open or close; without a gripper, do nothing.
 
         Raises:
             TransportError: The gripper did not do it.
         """
-        if self._gripper is None:
-            return
-        config = self._config
-        if event is GripperEvent.OPEN:
-            done = self._gripper.move(config.gripper_width_m, config.gripper_speed_m_s)
-        else:
-            done = self._gripper.grasp(0.0, config.gripper_speed_m_s, config.gripper_force_N, ANY_WIDTH_M, ANY_WIDTH_M)
-        if not done:
-            msg = f"the gripper did not {event.name.lower()}"
-            raise TransportError(msg)
+        if self._hand is not None:
+            self._hand.move(event.name.lower())
 
     def recover(self, *, looked: bool = False) -> None:
         """Clear the error that ended a run, so that another may begin; nothing moves.
@@ -163,3 +157,8 @@ class Franka:
         except Exception as error:
             msg = f"the robot refuses to recover: {error}"
             raise TransportError(msg) from error
+
+    def close(self) -> None:
+        """End the hand's process."""
+        if self._hand is not None:
+            self._hand.close()

@@ -77,6 +77,13 @@ class PlayerConfig(Structure):
         check(_library().st4vla_player_config_default(robot, byref(config)))
         return config
 
+    def scale(self, dynamics: float) -> None:
+        """Keep a share of each velocity, acceleration and jerk, above 0 and up to 1."""
+        for limits in (self.translation, self.rotation, *self.joints):
+            limits.velocity *= dynamics
+            limits.acceleration *= dynamics
+            limits.jerk *= dynamics
+
     def set_actions(self, representation: ActionRepresentation, action_dim: int, gripper_index: int | None) -> None:
         """Say what the chunks hold."""
         self.representation, self.action_dim = representation, action_dim

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from st4vla.runtime.real_time import become_real_time
 ROBOTS = {"fr3": Robot.FRANKA_RESEARCH_3, "panda": Robot.FRANKA_PANDA}
 #: A trace has room for so long when no time is given.
 TRACE_S = 3600.0
+#: Room for the way to rest, and for what comes before the time counts.
+TRACE_MORE_MS = 5000
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -46,6 +49,13 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--instruction", default="pick up the red cube", help="what to do (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first chunk's noise (default: 0)")
     parser.add_argument("--seconds", type=float, help="slow down and end after this long (default: at Ctrl-C)")
+    parser.add_argument(
+        "--dynamics",
+        type=float,
+        default=0.2,
+        help="share of what the maker allows the hand in velocity, acceleration and jerk; its joints allow less than all "
+        "of it in most poses (default: %(default)s)",
+    )
     parser.add_argument(
         "--workspace",
         type=float,
@@ -69,25 +79,23 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     _check_views(cameras, welcome)
     player = NativePlayer(_player_config(options, welcome))
     joints = welcome.representation is not ActionRepresentation.EE_DELTA
-    franka = Franka(
-        options.franka,
-        FrankaConfig(joints=joints, real_time=not options.no_real_time, gripper=not options.no_gripper),
-    )
-    arm = TracedArm(franka, round((options.seconds or TRACE_S) * 1000) + 5000)
-    control = ControlLoop(player, arm)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
-        signal.signal(number, lambda *_: control.end())
+    config = FrankaConfig(joints=joints, real_time=not options.no_real_time, gripper=not options.no_gripper)
     files = None if options.key is None else (options.key, options.server_key)
-    with Link(
-        options.server, cameras, player, options.instruction, control=control, seed=options.seed, keys=files
-    ) as link:
-        for line in become_real_time():
-            print(line)
-        if options.seconds is not None:
-            signal.setitimer(signal.ITIMER_REAL, options.seconds)
-        print(f"the arm at {options.franka} follows {welcome.bundle_name}; Ctrl-C brings it to rest", flush=True)
-        ended = control.run()
-        counts, frames = link.counts(), link.report()
+    with closing(Franka(options.franka, config)) as franka:
+        arm = TracedArm(franka, round((options.seconds or TRACE_S) * 1000) + TRACE_MORE_MS)
+        control = ControlLoop(player, arm)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
+            signal.signal(number, lambda *_: control.end())
+        with Link(
+            options.server, cameras, player, options.instruction, control=control, seed=options.seed, keys=files
+        ) as link:
+            for line in become_real_time():
+                print(line)
+            if options.seconds is not None:
+                signal.setitimer(signal.ITIMER_REAL, options.seconds)
+            print(f"the arm at {options.franka} follows {welcome.bundle_name}; Ctrl-C brings it to rest", flush=True)
+            ended = control.run()
+            counts, frames = link.counts(), link.report()
     if options.trace is not None:
         np.savez_compressed(options.trace, rows=arm.rows, columns=COLUMNS, latencies_ns=arm.latencies_ns)
     if ended is not Ended.AT_REST:
@@ -113,7 +121,10 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
 
 
 def _check(options: argparse.Namespace) -> None:
-    require_positive(options, "hz", "seconds", "hold_ms", "stop_ms")
+    require_positive(options, "hz", "seconds", "hold_ms", "stop_ms", "dynamics")
+    if options.dynamics > 1:
+        msg = f"--dynamics {options.dynamics:g}: a share lies above 0 and up to 1"
+        raise UsageError(msg)
     require_seed(options)
     if (options.key is None) != (options.server_key is None):
         msg = "--key and --server-key go together: this client's secret key file, and the server's public one"
@@ -144,6 +155,7 @@ def _check_views(cameras: Sequence[Camera], welcome: Welcome) -> None:
 
 def _player_config(options: argparse.Namespace, welcome: Welcome) -> PlayerConfig:
     config = PlayerConfig.default(ROBOTS[options.robot])
+    config.scale(options.dynamics)
     config.set_actions(welcome.representation, welcome.action_dim, welcome.gripper_index)
     config.set_staleness(welcome.staleness)
     if options.workspace is not None:
