@@ -159,7 +159,7 @@ ST4VLA_PLAYER_API uint32_t st4vla_player_abi_version(void) ST4VLA_PLAYER_NOEXCEP
 ST4VLA_PLAYER_API const char *st4vla_player_message(st4vla_player_status status) ST4VLA_PLAYER_NOEXCEPT;
 
 /*
- * Fill in a config: end-effector deltas with a gripper, nine tenths of what the robot's maker allows, the arm's reach
+ * Fill in a config: end-effector deltas with a gripper, blended over 100 ms, nine tenths of what the robot's maker allows, the arm's reach
  * for a workspace, hold at 200 ms and stop at 400 ms of the frame's age. An unknown robot is ST4VLA_PLAYER_BAD_LIMITS.
  */
 ST4VLA_PLAYER_API st4vla_player_status st4vla_player_config_default(st4vla_player_robot robot,

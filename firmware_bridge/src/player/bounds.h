@@ -56,6 +56,8 @@ Vec<D> allowed(const Vec<D> &velocity, const Vec<D> &wanted, const Vec<D> &posit
 
 /// Errors below it are left alone, metres or radians; otherwise rounding would keep the arm from ever being at rest.
 constexpr double kNoError = 1e-9;
+/// A goal that moves less in a tick stands still: that is rounding.
+constexpr double kStill = 1e-12;
 /// Share of the acceleration that is planned with to make up for an error; the rest is for the goal's own motion.
 constexpr double kCatchUpShare = 0.75;
 

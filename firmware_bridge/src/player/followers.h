@@ -26,16 +26,21 @@ public:
 
     /// Move for a tick, towards a goal that is now at `goal`; a goal outside the walls or off the leash is moved.
     ///
-    /// The goal is held to within `leash` of the inner point, and of `anchor` where there is one. Returns whether the
-    /// goal was moved.
+    /// The goal is held to within `leash` of the inner point, and of `anchor` where there is one. A point that moves has
+    /// a longer one, by what it needs to brake: a goal nearer than that could only be overshot. Returns whether the goal
+    /// was moved.
     bool follow(const Vec<D> &goal, double leash, const Vec<D> *anchor) noexcept
     {
-        Vec<D> held = inner_ + shortened(goal - inner_, leash);
+        const double longest = leash + braking_distance(norm(velocity_), kCatchUpShare * bounds_.cut, kTick_s);
+        Vec<D> held = inner_ + shortened(goal - inner_, longest);
         if (anchor != nullptr) {
-            held = *anchor + shortened(held - *anchor, leash);
+            held = *anchor + shortened(held - *anchor, longest);
         }
         if (bounds_.walls) {
             held = clamped(held, bounds_.low, bounds_.high);
+        }
+        if (norm(held - goal_) <= kStill) {
+            held = goal_;
         }
         const Vec<D> moved = goal - held;
         const Vec<D> goal_velocity = shortened((held - goal_) * (1.0 / kTick_s), bounds_.speed);

@@ -24,7 +24,7 @@ public:
 
     /// How a chunk begins.
     struct Start {
-        std::int64_t time_ns;  ///< The tick that is its first.
+        std::int64_t time_ns;  ///< The tick that is its first. It is compared at the one before, which `from` is of.
         double factor;         ///< Share of its moves that is executed.
         bool joins;            ///< Others were executed just before; else its first action rises from rest.
     };

@@ -171,7 +171,7 @@ st4vla_player_status default_config(st4vla_player_robot robot, st4vla_player_con
     config->action_dim = 7;
     config->gripper_index = 6;
     config->frame = {0, 200 * kMs, 400 * kMs};
-    config->blend_ns = 50 * kMs;
+    config->blend_ns = 100 * kMs;
     const franka::CartesianLimits &move = limits.translation, &turn = limits.rotation;
     config->translation = scaled(move.velocity, move.acceleration, move.jerk, kShare);
     config->rotation =

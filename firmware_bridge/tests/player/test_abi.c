@@ -146,12 +146,12 @@ static void check_play(void)
     /* Actions in a frame need not be aligned. */
     memcpy(bytes + 1, action, sizeof action);
     CHECK(st4vla_player_put(player, &chunk, bytes + 1, sizeof action) == ST4VLA_PLAYER_OK);
-    for (ms = 0; ms < 199; ++ms) {
+    for (ms = 0; ms < 220; ++ms) {
         input.now_ns += ST4VLA_PLAYER_TICK_NS;
         CHECK(st4vla_player_step(player, &input, &setpoint) == ST4VLA_PLAYER_OK);
     }
     CHECK(setpoint.chunk_id == 7 && setpoint.at_rest == 1 && setpoint.gripper_opening == 0.0);
-    /* Less what fading in takes: half of `blend_ns` at up to 0.2 m/s. */
+    /* Less what fading in takes: a third of `blend_ns` at up to 0.2 m/s. */
     CHECK(setpoint.base_T_ee[3] > 0.5 + 0.005 && setpoint.base_T_ee[3] < 0.5 + 0.0101);
     st4vla_player_destroy(player);
 }

@@ -58,9 +58,9 @@ void the_workspace_is_not_left_but_used_to_its_ends()
     CHECK(is_near(rig.x(), 0.6, 1e-6) && is_near(rig.setpoint.base_T_ee[7], -0.2, 1e-6));
     CHECK(is_near(rig.setpoint.base_T_ee[11], 0.25, 1e-6) && rig.setpoint.limited == 1);
     // Along a wall it still moves, and what was pushed into it is not owed.
-    drive(rig, 200, {0, 0.02F, 0, 0, 0, 0, 1});
-    CHECK(rig.setpoint.base_T_ee[7] > -0.15 && rig.setpoint.limited == 0);
-    drive(rig, 100, {-0.01F, 0, 0, 0, 0, 0, 1});
+    drive(rig, 350, {0, 0.01F, 0, 0, 0, 0, 1});
+    CHECK(rig.setpoint.base_T_ee[7] > -0.17 && rig.setpoint.limited == 0);
+    drive(rig, 150, {-0.01F, 0, 0, 0, 0, 0, 1});
     CHECK(rig.x() < 0.595);
 }
 
