@@ -104,6 +104,7 @@ typedef struct st4vla_player_config {
     double joint_high_rad[ST4VLA_MAX_JOINTS];
     double joint_braking_rad_s2[ST4VLA_MAX_JOINTS]; /* deceleration before the ends of its range */
     double leash_m;   /* how far the goal may run ahead of the hand, both of the setpoint's and of the measured one */
+    double turn_rad;  /* how far the goal's orientation may be turned from where the motion began; pi: as far as asked */
     double leash_rad; /* the same for joints; for orientation of the setpoint's only */
     double gripper_close_below; /* openings that count as closed: 0 to this */
     double gripper_open_above;  /* openings that count as open: this to 1 */

@@ -2,10 +2,11 @@
 
 namespace st4vla::player {
 
-void RotationFollower::reset(const Quaternion &rotation, const Bounds<3> &bounds) noexcept
+void RotationFollower::reset(const Quaternion &rotation, const Bounds<3> &bounds, double most_turn_rad) noexcept
 {
     bounds_ = bounds;
-    goal_ = commanded_ = rotation;
+    most_turn_rad_ = most_turn_rad;
+    home_ = goal_ = commanded_ = rotation;
     velocity_ = commanded_velocity_ = {};
     velocities_.reset(bounds.average, {});
 }
@@ -15,11 +16,24 @@ bool RotationFollower::follow(const Vec3 &turn_rad_s, double leash_rad) noexcept
     const Quaternion start = ahead();
     const Vec3 error = to_vector(goal_ * conjugate(start));
     const Vec3 held = shortened(error, leash_rad);
-    const Vec3 turn = shortened(turn_rad_s, bounds_.speed);
-    const bool moved = norm(error) > leash_rad || norm(turn_rad_s - turn) > kNoError;
-    goal_ = normalized(from_vector(turn * kTick_s) * (norm(error) > leash_rad ? from_vector(held) * start : goal_));
+    Vec3 turn = shortened(turn_rad_s, bounds_.speed);
+    bool moved = norm(error) > leash_rad || norm(turn_rad_s - turn) > kNoError;
+    moved |= turn_goal(norm(error) > leash_rad ? from_vector(held) * start : goal_, turn);
     move(following(held, turn, bounds_));
     return moved;
+}
+
+/// Turn the goal on from where it was, as far as it may be turned; the turn becomes what was done. Whether it is less.
+bool RotationFollower::turn_goal(const Quaternion &from, Vec3 &turn_rad_s) noexcept
+{
+    goal_ = normalized(from_vector(turn_rad_s * kTick_s) * from);
+    const Vec3 away = to_vector(goal_ * conjugate(home_));
+    if (norm(away) <= most_turn_rad_) {
+        return false;
+    }
+    goal_ = normalized(from_vector(shortened(away, most_turn_rad_)) * home_);
+    turn_rad_s = shortened(to_vector(goal_ * conjugate(from)) * (1.0 / kTick_s), bounds_.speed);
+    return true;
 }
 
 void RotationFollower::brake() noexcept

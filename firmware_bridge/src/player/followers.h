@@ -90,7 +90,8 @@ private:
 /// by exactly them. What the average still holds back is counted in when the goal is aimed at.
 class RotationFollower {
 public:
-    void reset(const Quaternion &rotation, const Bounds<3> &bounds) noexcept;
+    /// Stand at a rotation; goals are held to within `most_turn_rad` of it.
+    void reset(const Quaternion &rotation, const Bounds<3> &bounds, double most_turn_rad) noexcept;
 
     /// Move for a tick, towards a goal that turns with `turn_rad_s` during it. The goal is held to within `leash_rad` of
     /// where this ends up. Returns whether the goal was moved.
@@ -107,10 +108,12 @@ public:
 
 private:
     Quaternion ahead() const noexcept;
+    bool turn_goal(const Quaternion &from, Vec3 &turn_rad_s) noexcept;
     void move(const Vec3 &wanted) noexcept;
 
     Bounds<3> bounds_{};
-    Quaternion goal_, commanded_;
+    Quaternion home_, goal_, commanded_;
+    double most_turn_rad_ = 0.0;
     Vec3 velocity_{}, commanded_velocity_{};
     Average<3> velocities_;
 };

@@ -119,7 +119,7 @@ st4vla_player_status Player::anchor(const double *base_T_ee, const double *joint
             return ST4VLA_PLAYER_BAD_POSE;
         }
         point_.reset(position, settings_.translation);
-        rotation_.reset(from_matrix(given, 4), settings_.rotation);
+        rotation_.reset(from_matrix(given, 4), settings_.rotation, settings_.config.turn_rad);
     }
     // Chunks of before were meant for an arm that was elsewhere.
     slot_.take();

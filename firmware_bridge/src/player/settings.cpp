@@ -21,6 +21,8 @@ constexpr double kFaded = 6.0;
 constexpr std::int64_t kMs = 1'000'000;
 /// Longest time in a config: beyond it, sums of times could overflow.
 constexpr std::int64_t kLongest_ns = std::int64_t{1} << 61;
+/// The farthest that one orientation can be turned from another.
+constexpr double kHalfTurn_rad = 3.14159265358979323846;
 
 st4vla_player_limits scaled(double velocity, double acceleration, double jerk, double share) noexcept
 {
@@ -183,6 +185,7 @@ st4vla_player_status default_config(st4vla_player_robot robot, st4vla_player_con
     }
     config->leash_m = 0.06;
     config->leash_rad = 0.3;
+    config->turn_rad = kHalfTurn_rad;
     config->gripper_close_below = 0.4;
     config->gripper_open_above = 0.6;
     return ST4VLA_PLAYER_OK;
@@ -218,7 +221,7 @@ st4vla_player_status checked(const st4vla_player_config &config, Settings *setti
         return ST4VLA_PLAYER_BAD_AGES;
     }
     // A goal more than half a turn away would have no direction.
-    if (!is_positive(config.leash_m) || !is_positive(config.leash_rad) || config.leash_rad > 1.5 ||
+    if (!is_positive(config.turn_rad) || config.turn_rad > kHalfTurn_rad || !is_positive(config.leash_m) || !is_positive(config.leash_rad) || config.leash_rad > 1.5 ||
         config.blend_ns < 0 || config.blend_ns > kLongest_ns || !take_bounds(config, settings)) {
         return ST4VLA_PLAYER_BAD_LIMITS;
     }

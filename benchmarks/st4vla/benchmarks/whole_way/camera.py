@@ -1,7 +1,8 @@
 """The tabletop's cameras in a process of their own, looking at the virtual Franka's arm.
 
-`python -m st4vla.benchmarks.whole_way.camera FOLDER` prints the address that wants the arm's poses, then leaves pictures
-in the folder's memories until it is ended. Each picture's capture time is that of the pose it shows. Objects lie where the seed puts them, and stay.
+`python -m st4vla.benchmarks.whole_way.camera FOLDER` prints the address that wants the arm's poses, then leaves
+pictures in the folder's memories until it is ended. Each picture's capture time is that of the pose it shows. Objects
+lie where the seed puts them, and stay.
 """
 
 from __future__ import annotations

@@ -8,7 +8,9 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -20,6 +22,27 @@ from st4vla.runtime.native_library import BUILT
 VIRTUAL_FRANKA = BUILT / "virtual_franka" / "st4vla-virtual-franka"
 STOP_TIMEOUT_S = 10.0
 _PROGRAM = "from st4vla.contracts.command_line import main; raise SystemExit(main())"
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What every run needs.
+
+    Attributes:
+        folder: For memories, logs and traces.
+        bundle: What is served; its views are the tabletop's.
+        engines: Compiled from it.
+        seed: Where the objects lie, and the noise.
+        address: Of the virtual Franka, on this machine.
+        endpoint: Of the server.
+    """
+
+    folder: Path
+    bundle: Path
+    engines: Path
+    seed: int
+    address: str
+    endpoint: str
 
 
 class Program:
@@ -54,6 +77,12 @@ class Program:
             raise TransportError(msg)
         return line.rstrip("\n")
 
+    def lines(self) -> Iterator[str]:
+        """Yield what it prints until it ends."""
+        assert self.process.stdout is not None  # noqa: S101 - it was asked for
+        for line in self.process.stdout:
+            yield line.rstrip("\n")
+
     def end(self) -> list[str]:
         """Interrupt it and return what it still printed."""
         if self.process.poll() is None:
@@ -72,36 +101,25 @@ def st4vla(*arguments: str) -> list[str]:
 
 
 @contextmanager
-def cameras(folder: Path, seed: int) -> Iterator[str]:
-    """Draw the tabletop into a folder's memories; yields the address that wants the arm's poses."""
-    command = [sys.executable, "-m", "st4vla.benchmarks.whole_way.camera", str(folder), "--seed", str(seed)]
-    program = Program(command, folder / "camera.log")
+def cameras(setup: Setup) -> Iterator[str]:
+    """Draw the tabletop into the folder's memories; yields the address that wants the arm's poses."""
+    module = "st4vla.benchmarks.whole_way.camera"
+    command = [sys.executable, "-m", module, str(setup.folder), "--seed", str(setup.seed)]
+    program = Program(command, setup.folder / "camera.log")
     try:
         yield program.line()
     finally:
         program.end()
 
 
-class VirtualFranka:
-    """A virtual Franka that is running.
-
-    Attributes:
-        address: Where libfranka reaches it.
-        figures: What it said of itself when it ended.
-    """
-
-    def __init__(self, address: str) -> None:
-        self.address = address
-        self.figures: dict[str, object] = {}
-
-
 @contextmanager
-def virtual_franka(folder: Path, address: str, poses: str) -> Iterator[VirtualFranka]:
+def virtual_franka(setup: Setup, poses: str) -> Iterator[dict[str, Any]]:
     """Run a virtual Franka that stands as the tabletop's arm does at first.
 
+    Yields a dictionary that holds, once it has ended, what it said of itself.
+
     Args:
-        folder: For its log.
-        address: To be reached at.
+        setup: Where.
         poses: Where to send the joints' positions.
 
     Raises:
@@ -111,29 +129,50 @@ def virtual_franka(folder: Path, address: str, poses: str) -> Iterator[VirtualFr
     if not VIRTUAL_FRANKA.exists():
         msg = f"{VIRTUAL_FRANKA} is not built; build it with: make ctest"
         raise MissingExtraError(msg)
-    q = ",".join(f"{angle:.6f}" for angle in POSTURE_RAD)
-    command = [str(VIRTUAL_FRANKA), "--bind", address, "--publish", poses, "--q", q]
-    program = Program(command, folder / "virtual_franka.log")
-    arm = VirtualFranka(address)
+    posture = ",".join(f"{angle:.6f}" for angle in POSTURE_RAD)
+    command = [str(VIRTUAL_FRANKA), "--bind", setup.address, "--publish", poses, "--q", posture]
+    program = Program(command, setup.folder / "virtual_franka.log")
+    figures: dict[str, Any] = {}
     try:
         program.line()
-        yield arm
+        yield figures
     finally:
-        rest = program.end()
-        arm.figures = msgspec.json.decode(rest[-1]) if rest else {}
+        *_, last = program.end() or ["{}"]
+        figures |= msgspec.json.decode(last)
 
 
-def serve(folder: Path, bundle: Path, engines: Path, endpoint: str) -> Program:
-    """Start a server of a bundle and wait until it serves.
+@contextmanager
+def serving(setup: Setup) -> Iterator[Program]:
+    """Serve the bundle, and end the server with the context.
 
     Raises:
         TransportError: It did not start.
     """
-    command = st4vla("serve", str(bundle), "--engines", str(engines), "--bind", endpoint)
-    program = Program(command, folder / "server.log")
+    program = serve(setup)
+    try:
+        yield program
+    finally:
+        program.end()
+
+
+def serve(setup: Setup) -> Program:
+    """Start a server of the bundle and wait until it serves.
+
+    Raises:
+        TransportError: It did not start.
+    """
+    command = st4vla("serve", str(setup.bundle), "--engines", str(setup.engines), "--bind", setup.endpoint)
+    program = Program(command, setup.folder / "server.log")
     while not program.line().startswith("serving "):
         pass
     return program
+
+
+def drive(setup: Setup, views: Sequence[str], *arguments: str) -> Program:
+    """Start `st4vla drive` with the cameras' memories; it prints lines for people, and a JSON line at its end."""
+    pictures = [word for view in views for word in ("--camera", f"{view}=memory:{memory_path(setup.folder, view)}")]
+    command = st4vla("drive", "--franka", setup.address, "--server", setup.endpoint, "--no-real-time", *pictures)
+    return Program([*command, *arguments], setup.folder / "drive.log")
 
 
 def free_endpoint() -> str:
@@ -141,10 +180,3 @@ def free_endpoint() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return "tcp://{}:{}".format(*probe.getsockname())
-
-
-def drive(folder: Path, endpoint: str, franka: str, views: Sequence[str], *arguments: str) -> Program:
-    """Start `st4vla drive` with the cameras' memories; it prints one line when it moves and a JSON line at its end."""
-    pictures = [word for view in views for word in ("--camera", f"{view}=memory:{memory_path(folder, view)}")]
-    command = st4vla("drive", "--franka", franka, "--server", endpoint, "--no-real-time", *pictures, *arguments)
-    return Program(command, folder / "drive.log")

@@ -1,7 +1,7 @@
 """A Franka Hand in a process of its own: pylibfranka holds Python's lock for as long as the fingers move.
 
-`python -m st4vla.runtime.bridge.franka_hand ADDRESS WIDTH SPEED FORCE` takes ``open`` and ``close`` a line and answers each
-with ``done`` or with what went wrong.
+`python -m st4vla.runtime.bridge.franka_hand ADDRESS WIDTH SPEED FORCE` takes ``open`` and ``close``, a
+line each, and answers with ``done`` or with what went wrong.
 """
 
 from __future__ import annotations

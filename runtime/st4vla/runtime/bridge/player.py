@@ -61,6 +61,7 @@ class PlayerConfig(Structure):
         ("joint_high_rad", c_double * MAX_JOINTS),
         ("joint_braking_rad_s2", c_double * MAX_JOINTS),
         ("leash_m", c_double),
+        ("turn_rad", c_double),
         ("leash_rad", c_double),
         ("gripper_close_below", c_double),
         ("gripper_open_above", c_double),

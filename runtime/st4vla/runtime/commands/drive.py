@@ -13,7 +13,7 @@ import numpy as np
 
 from st4vla.contracts.clock import NS_PER_MS
 from st4vla.contracts.command_line import Command, require_positive, require_seed
-from st4vla.contracts.errors import ObservationError, UsageError
+from st4vla.contracts.errors import ObservationError, TransportError, UsageError
 from st4vla.contracts.messages import ActionRepresentation, Welcome
 from st4vla.runtime.bridge.control import ControlLoop, Ended
 from st4vla.runtime.bridge.franka import Franka, FrankaConfig
@@ -53,8 +53,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--dynamics",
         type=float,
         default=0.2,
-        help="share of what the maker allows the hand in velocity, acceleration and jerk; its joints allow less than all "
-        "of it in most poses (default: %(default)s)",
+        help="share of what the maker allows the hand in velocity, acceleration and jerk; its joints allow less than "
+        "all of it in most poses (default: %(default)s)",
     )
     parser.add_argument(
         "--workspace",
@@ -62,6 +62,12 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         nargs=6,
         metavar=("X0", "Y0", "Z0", "X1", "Y1", "Z1"),
         help="corners of the box that the hand stays in, metres in the base frame (default: the arm's reach)",
+    )
+    parser.add_argument(
+        "--turn",
+        type=float,
+        metavar="RADIANS",
+        help="how far the hand may be told to turn away from how it is held at first (default: as far as it is told)",
     )
     parser.add_argument("--hold-ms", type=float, help="age of a frame from which the arm holds (default: the server's)")
     parser.add_argument("--stop-ms", type=float, help="age from which it stops for good (default: the server's)")
@@ -86,6 +92,7 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
         control = ControlLoop(player, arm)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
             signal.signal(number, lambda *_: control.end())
+        signal.signal(signal.SIGUSR1, lambda *_: _resume(player))
         with Link(
             options.server, cameras, player, options.instruction, control=control, seed=options.seed, keys=files
         ) as link:
@@ -93,7 +100,8 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
                 print(line)
             if options.seconds is not None:
                 signal.setitimer(signal.ITIMER_REAL, options.seconds)
-            print(f"the arm at {options.franka} follows {welcome.bundle_name}; Ctrl-C brings it to rest", flush=True)
+            print(f"the arm at {options.franka} follows {welcome.bundle_name}", flush=True)
+            print("Ctrl-C brings it to rest; after a stop, SIGUSR1 lets it move again", flush=True)
             ended = control.run()
             counts, frames = link.counts(), link.report()
     if options.trace is not None:
@@ -111,6 +119,7 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
         "gripper_events": report.gripper_events,
         "gripper_failures": report.gripper_failures,
         "stops": played.stops,
+        "rest_bound_ms": player.rest_bound_ns / NS_PER_MS,
         "frames_sent": frames.sent,
         "chunks_received": counts["chunks_received"],
         "errors": counts["errors_received"],
@@ -120,8 +129,17 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     }
 
 
+def _resume(player: NativePlayer) -> None:
+    """Move again after a stop: the operator's signal."""
+    try:
+        player.resume()
+        print("moves again", flush=True)
+    except TransportError as error:
+        print(error, flush=True)
+
+
 def _check(options: argparse.Namespace) -> None:
-    require_positive(options, "hz", "seconds", "hold_ms", "stop_ms", "dynamics")
+    require_positive(options, "hz", "seconds", "hold_ms", "stop_ms", "dynamics", "turn")
     if options.dynamics > 1:
         msg = f"--dynamics {options.dynamics:g}: a share lies above 0 and up to 1"
         raise UsageError(msg)
@@ -160,6 +178,8 @@ def _player_config(options: argparse.Namespace, welcome: Welcome) -> PlayerConfi
     config.set_staleness(welcome.staleness)
     if options.workspace is not None:
         config.workspace_low_m[:], config.workspace_high_m[:] = options.workspace[:3], options.workspace[3:]
+    if options.turn is not None:
+        config.turn_rad = options.turn
     if options.hold_ms is not None:
         config.frame.hold_ns = round(options.hold_ms * NS_PER_MS)
     if options.stop_ms is not None:

@@ -1,0 +1,79 @@
+"""`st4vla whole-way`: rendered frames, bridge, runtime, player, libfranka and virtual Franka, in separate processes."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import tempfile
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from st4vla.benchmarks.machine import machine
+from st4vla.contracts.command_line import Command, require_positive, require_seed
+from st4vla.contracts.errors import MissingExtraError
+from st4vla.contracts.files import write_atomically
+from st4vla.contracts.manifests import Bundle
+from st4vla.runtime.compiling import compile_bundle
+from st4vla.runtime.device import this_device
+from st4vla.runtime.engines.catalogue import choose_backend
+
+#: Pictures go through memory where there is such a folder.
+MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--bundle", type=Path, default=Path("bundles/tiny"), help="its folder (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long (default: %(default)s)")
+    parser.add_argument(
+        "--kills", type=int, metavar="N", help="instead: kill the runtime N times in mid-motion, and see the arm rest"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="where the objects lie (default: %(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("out/whole_way"), help="for the receipt (default: %(default)s)"
+    )
+
+
+def _run(options: argparse.Namespace) -> Mapping[str, Any]:
+    require_positive(options, "seconds", "kills")
+    require_seed(options)
+    try:
+        from st4vla.benchmarks.whole_way import kills, run  # noqa: PLC0415 - the simulator is an extra
+        from st4vla.benchmarks.whole_way.processes import Setup, free_endpoint  # noqa: PLC0415
+    except ImportError as error:
+        msg = f"the whole way needs {error.name}; install it with: pip install 'st4vla[sim,franka]'"
+        raise MissingExtraError(msg) from error
+    backend, bundle = choose_backend(), Bundle(options.bundle)
+    engines = options.out / "engines"
+    options.out.mkdir(parents=True, exist_ok=True)
+    compile_bundle(bundle, backend, this_device().fingerprint(backend), engines, report=print)
+    # Several may run on one machine, each with a robot of its own.
+    address = f"127.{random.randint(1, 254)}.{random.randint(0, 255)}.{random.randint(1, 254)}"  # noqa: S311
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as made:
+        setup = Setup(Path(made), options.bundle, engines, options.seed, address, free_endpoint())
+        if options.kills is None:
+            figures = run.run(setup, options.seconds)
+            missed = run.missed(figures, options.seconds)
+        else:
+            figures = kills.run(setup, options.kills)
+            missed = kills.missed(figures)
+    for line in missed:
+        print(f"missed: {line}")
+    receipt = {
+        "what": "the whole way" if options.kills is None else "the whole way, its runtime killed in mid-motion",
+        "made_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "bundle": bundle.manifest.name,
+        "seed": options.seed,
+        "figures": figures,
+        "missed": missed,
+    }
+    name = "whole_way.json" if options.kills is None else "whole_way_kills.json"
+    write_atomically(options.out / name, msgspec.json.format(msgspec.json.encode(receipt), indent=2) + b"\n")
+    return figures | {"missed": missed, "ok": not missed}
+
+
+COMMAND = Command("Drive a virtual Franka from rendered pictures, through everything in between.", _configure, _run)
