@@ -52,7 +52,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dynamics",
         type=float,
-        default=0.2,
+        default=0.1,
         help="share of what the maker allows the hand in velocity, acceleration and jerk; its joints allow less than "
         "all of it in most poses (default: %(default)s)",
     )
