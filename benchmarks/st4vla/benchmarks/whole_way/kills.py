@@ -23,7 +23,7 @@ Array = npt.NDArray[np.float64]
 
 HOLD_MS, STOP_MS = 200.0, 300.0
 #: How long the arm moves before a kill, at random between the two.
-MOVING_S = (0.6, 1.6)
+MOVING_S = (1.2, 2.2)
 #: How long is waited after a kill until somebody looks at the arm.
 LOOK_S = 1.5
 #: Below these nothing moves, m/s and rad/s: rounding of a pose.
