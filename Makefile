@@ -50,9 +50,10 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The C and C++ side against the same golden bytes.
-ctest: $(VENV)/.system-packages
-	cmake -S . -B build -DCMAKE_BUILD_TYPE=Release >/dev/null
+# The C and C++ side against the same golden bytes, and the virtual Franka against the MuJoCo of the Python wheel.
+ctest: $(VENV)/.demo
+	cmake -S . -B build -DCMAKE_BUILD_TYPE=Release -DST4VLA_VIRTUAL_FRANKA=ON \
+	  -DMUJOCO_DIR="$$($(BIN)/python -c 'import importlib.util; print(importlib.util.find_spec("mujoco").submodule_search_locations[0])')" >/dev/null
 	cmake --build build --parallel 2
 	ctest --test-dir build --output-on-failure
 

@@ -1,6 +1,7 @@
 // The Franka Hand: two fingers that move at a speed until they are there, or until something is between them.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 
 #include "gripper_messages.h"
@@ -25,8 +26,8 @@ public:
     /// Move on by one period of `kPeriod`.
     std::optional<Ended> advance();
 
-    /// Put an object between the fingers, or take it out (0): its width, m.
-    void place_object(double width) { object_ = width; }
+    /// Put an object between the fingers, or take it out (0): its width, m. Fingers that are nearer make room for it.
+    void place_object(double width) { object_ = width, width_ = std::max(width_, width); }
 
     double width() const { return width_; }
     bool is_grasped() const { return grasped_; }

@@ -31,6 +31,8 @@ void MotionGenerator::start(Generator generator, const Pose &flange_to_ee)
 {
     generator_ = generator;
     flange_to_ee_ = flange_to_ee;
+    // The deceleration that brought the arm to rest is over.
+    desired_.ddq = {};
     commanded_ = {};
     commanded_.pose = forward(desired_.q, flange_to_ee);
     commanded_.elbow = elbow_of(desired_.q);

@@ -39,6 +39,7 @@ public:
     /// One period of slowing down as fast as the joints may. Returns whether the arm is desired to be at rest.
     bool brake();
 
+    bool at_rest() const { return desired_.dq == Joints{}; }
     const Desired &desired() const { return desired_; }
     const Commanded &commanded() const { return commanded_; }
     Generator generator() const { return generator_; }

@@ -50,7 +50,7 @@ Robot::Robot(const Limits &limits, Simulation &arm, const Joints &q)
 
 MoveStatus Robot::move(uint32_t id, const MoveRequest &request)
 {
-    if (mode_ != RobotMode::kIdle) {
+    if (mode_ != RobotMode::kIdle || !generator_.at_rest()) {
         return MoveStatus::kNotPossible;
     }
     if (request.controller > static_cast<uint32_t>(Controller::kExternal) ||
@@ -92,8 +92,8 @@ void Robot::stop(uint32_t id)
         stop_id_ = id;
         ending_ = MoveStatus::kPreempted;
     } else {
-        const bool at_rest = mode_ == RobotMode::kIdle;
-        replies_.push_back({Request::kStopMove, id, static_cast<uint8_t>(at_rest ? Status::kSuccess : Status::kNotPossible)});
+        // Whatever ended the motion, a client that clears up after itself asks for this as well.
+        replies_.push_back({Request::kStopMove, id, static_cast<uint8_t>(Status::kSuccess)});
     }
 }
 
@@ -171,7 +171,13 @@ void Robot::run_motion(const CommandMessage *command)
         end_motion(MoveStatus::kInputErrorAborted, RobotMode::kIdle);
         return;
     }
-    Errors errors = generator_.advance(*command);
+    const bool finished = command->motion_finished || command->torque_finished;
+    const bool planned = external() || generator_.asynchronous();
+    Errors errors;
+    // libfranka ends asynchronous control with a position of zeros, which is no target.
+    if (!(generator_.asynchronous() && finished)) {
+        errors = generator_.advance(*command);
+    }
     if (external()) {
         for (int i = 0; i < kJoints; ++i) {
             if (std::fabs(command->tau_J_d[i] - tau_d_[i]) > limits_.torque_rate * kPeriod + kTorqueRounding) {
@@ -186,8 +192,6 @@ void Robot::run_motion(const CommandMessage *command)
             generator_.follow(arm_.q(), arm_.dq());
         }
     }
-    const bool finished = command->motion_finished || command->torque_finished;
-    const bool planned = external() || generator_.asynchronous();
     if (finished && errors.none() && !planned) {
         errors = generator_.finish();
     }

@@ -1,0 +1,1 @@
+"""The virtual Franka from Python: start it, do things to it, and see what it sees."""
