@@ -25,8 +25,7 @@ function(add_crc32c_sources target)
   if(instructions)
     target_sources(${target} PRIVATE src/wire/crc32c_hardware.cpp)
     set_source_files_properties(src/wire/crc32c_hardware.cpp PROPERTIES COMPILE_OPTIONS "${instructions}")
-    set_source_files_properties(src/wire/crc32c.cpp src/wire/crc32c_hardware.cpp PROPERTIES
-      COMPILE_DEFINITIONS ST4VLA_HARDWARE_CRC32C)
+    target_compile_definitions(${target} PRIVATE ST4VLA_HARDWARE_CRC32C)
   endif()
 endfunction()
 
