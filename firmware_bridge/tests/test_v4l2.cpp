@@ -2,6 +2,7 @@
 #include <linux/videodev2.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <deque>
@@ -143,7 +144,7 @@ private:
         device_.queued.pop_front();
         const std::vector<uint8_t> picture = device_.pictures.front();
         device_.pictures.pop_front();
-        std::memcpy(device_.memory[buffer.index].data(), picture.data(), picture.size());
+        std::copy(picture.begin(), picture.end(), device_.memory[buffer.index].begin());
         buffer.bytesused = static_cast<uint32_t>(picture.size());
         buffer.flags = device_.flags;
         buffer.timestamp = {device_.stamp_ns / 1'000'000'000, device_.stamp_ns % 1'000'000'000 / 1000};

@@ -10,15 +10,15 @@
 namespace st4vla::tool {
 
 /// The smallest sample that at least a share `quantile` of all do not exceed (nearest rank); 0 without samples.
-inline int64_t quantile(std::vector<int64_t> samples, double quantile)
+///
+/// The samples are sorted.
+inline int64_t quantile(const std::vector<int64_t> &samples, double quantile)
 {
     if (samples.empty()) {
         return 0;
     }
     const auto rank = static_cast<std::size_t>(std::ceil(quantile * static_cast<double>(samples.size())));
-    const std::size_t index = std::clamp<std::size_t>(rank, 1, samples.size()) - 1;
-    std::nth_element(samples.begin(), samples.begin() + static_cast<std::ptrdiff_t>(index), samples.end());
-    return samples[index];
+    return samples[std::clamp<std::size_t>(rank, 1, samples.size()) - 1];
 }
 
 }  // namespace st4vla::tool

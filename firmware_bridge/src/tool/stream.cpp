@@ -30,9 +30,11 @@ public:
         ages_ns_.push_back(age_ns);
     }
 
+    /// Those since the last call, sorted.
     std::vector<int64_t> take()
     {
         const std::lock_guard<std::mutex> lock(mutex_);
+        std::sort(ages_ns_.begin(), ages_ns_.end());
         return std::exchange(ages_ns_, {});
     }
 
@@ -110,6 +112,7 @@ public:
     void finish(const Cameras &cameras, std::size_t count)
     {
         collect();
+        std::sort(all_ns_.begin(), all_ns_.end());
         JsonObject counters, line;
         for (uint32_t i = 0; i < ST4VLA_COUNTER_COUNT; ++i) {
             counters.whole(st4vla_counter_name(i), bridge_.count(static_cast<st4vla_counter>(i)));

@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <ctime>
 #include <memory>
 #include <thread>
@@ -41,6 +42,7 @@ void wake_up(double seconds, Wakeups &found)
         due_ns += (passed + 1) * kPeriodNs;
     }
     found.count = late_ns.size();
+    std::sort(late_ns.begin(), late_ns.end());
     found.p50_ns = quantile(late_ns, 0.5);
     found.p999_ns = quantile(late_ns, 0.999);
     found.max_ns = quantile(late_ns, 1.0);
