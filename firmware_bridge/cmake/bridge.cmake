@@ -25,8 +25,7 @@ function(add_crc32c_sources target)
   if(instructions)
     target_sources(${target} PRIVATE src/wire/crc32c_hardware.cpp)
     set_source_files_properties(src/wire/crc32c_hardware.cpp PROPERTIES COMPILE_OPTIONS "${instructions}")
-    set_source_files_properties(src/wire/crc32c.cpp src/wire/crc32c_hardware.cpp PROPERTIES
-      COMPILE_DEFINITIONS ST4VLA_HARDWARE_CRC32C)
+    target_compile_definitions(${target} PRIVATE ST4VLA_HARDWARE_CRC32C)
   endif()
 endfunction()
 
@@ -54,3 +53,15 @@ target_include_directories(st4vla_bridge INTERFACE
 target_link_options(st4vla_bridge PRIVATE -Wl,--version-script=${CMAKE_CURRENT_SOURCE_DIR}/src/exports.map)
 set_target_properties(st4vla_bridge PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION 1
   LINK_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/src/exports.map)
+
+add_executable(st4vla_bridge_program
+  src/tool/arguments.cpp src/tool/check.cpp src/tool/load.cpp src/tool/machine.cpp src/tool/main.cpp src/tool/routes.cpp
+  src/tool/stop.cpp src/tool/stream.cpp src/tool/stream_options.cpp src/tool/wakeups.cpp)
+target_link_libraries(st4vla_bridge_program PRIVATE st4vla_bridge Threads::Threads)
+set_target_properties(st4vla_bridge_program PROPERTIES OUTPUT_NAME st4vla-bridge INSTALL_RPATH "$ORIGIN/../lib")
+
+include(cmake/bridge_install.cmake)
+
+if(BUILD_TESTING)
+  include(cmake/bridge_tests.cmake)
+endif()

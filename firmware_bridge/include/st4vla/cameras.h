@@ -45,8 +45,9 @@ ST4VLA_API st4vla_status st4vla_cameras_open(const st4vla_camera_config *configs
                                              st4vla_cameras **cameras);
 
 /*
- * Wait until the first camera has a picture that was not given yet and the others have any; give each one's newest,
- * in the order of the configs. The pictures stay where they are until the next call. ST4VLA_TIMEOUT: not in time;
+ * Wait until the first camera has a picture that was not given yet and the others have any, and up to half a period
+ * longer where another one's next picture fits better than its last; give each one's newest, in the order of the
+ * configs. The pictures stay where they are until the next call. ST4VLA_TIMEOUT: not in time;
  * ST4VLA_CAMERA_FAILED: not in time, and a camera that gave pictures before does no more.
  */
 ST4VLA_API st4vla_status st4vla_cameras_next(st4vla_cameras *cameras, int timeout_ms, st4vla_view *views);

@@ -18,7 +18,6 @@ constexpr std::chrono::milliseconds kRetry{200};
 bool Pacer::wait()
 {
     int64_t now_ns = st4vla_monotonic_ns();
-    due_ns_ = std::max(due_ns_, now_ns - period_ns_);
     const int64_t wait_ns = std::min<int64_t>(due_ns_ - now_ns, kGrabTimeoutMs * int64_t{1'000'000});
     if (wait_ns > 0) {
         std::this_thread::sleep_for(std::chrono::nanoseconds(wait_ns));
@@ -28,6 +27,9 @@ bool Pacer::wait()
         return false;
     }
     due_ns_ += period_ns_;
+    if (due_ns_ < now_ns) {
+        due_ns_ = now_ns + period_ns_;
+    }
     return true;
 }
 

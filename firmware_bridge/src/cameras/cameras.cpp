@@ -1,6 +1,8 @@
 // All cameras of a robot, and their C ABI.
 #include <poll.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <memory>
 #include <vector>
@@ -14,6 +16,9 @@
 struct st4vla_cameras {
     st4vla::Bell arrival;
     std::vector<std::unique_ptr<st4vla::Camera>> all;
+    bool has_new = false;    ///< the first camera's picture was not given yet
+    int64_t capture_ns = 0;  ///< of the first camera's newest picture
+    int64_t half_period_ns = 0; ///< between that one and the one before
 };
 
 namespace {
@@ -69,16 +74,37 @@ std::unique_ptr<st4vla::Source> make(const st4vla_camera_config &config)
     }
 }
 
-/// Take what is new; whether the first camera has something new and no other has nothing at all.
-bool take_all(st4vla_cameras &cameras, bool &has_new)
+/// Half of the longest period of a camera that others are waited for.
+constexpr int64_t kMostHalfNs = 50 * kNsPerMs;
+
+void take_all(st4vla_cameras &cameras)
 {
-    bool all_there = true;
     for (const auto &camera : cameras.all) {
-        const bool is_new = camera->take();
-        has_new |= is_new && camera == cameras.all.front();
-        all_there &= camera->has_picture();
+        if (camera->take() && camera == cameras.all.front()) {
+            const int64_t now_ns = camera->view().capture_ns;
+            cameras.half_period_ns = std::clamp<int64_t>((now_ns - cameras.capture_ns) / 2, 0, kMostHalfNs);
+            cameras.capture_ns = now_ns;
+            cameras.has_new = true;
+        }
     }
-    return has_new && all_there;
+}
+
+/// When the newest pictures should be given, as far as is known now: INT64_MAX if not before another one comes.
+///
+/// A camera whose next picture is nearer to the first one's than its last is waited for, half a period at most: an
+/// observation is as old as its oldest picture.
+int64_t due_ns(const st4vla_cameras &cameras)
+{
+    int64_t due_ns = cameras.capture_ns;
+    for (const auto &camera : cameras.all) {
+        if (!camera->has_picture()) {
+            return INT64_MAX;
+        }
+        if (camera->view().capture_ns < cameras.capture_ns - cameras.half_period_ns) {
+            due_ns = cameras.capture_ns + cameras.half_period_ns;
+        }
+    }
+    return cameras.has_new ? due_ns : INT64_MAX;
 }
 
 }  // namespace
@@ -116,24 +142,22 @@ st4vla_status st4vla_cameras_next(st4vla_cameras *cameras, int timeout_ms, st4vl
         return ST4VLA_BAD_ARGUMENT;
     }
     const int64_t deadline_ns = st4vla_monotonic_ns() + timeout_ms * kNsPerMs;
-    bool has_new = false;
     for (;;) {
         cameras->arrival.silence();
-        if (take_all(*cameras, has_new)) {
+        take_all(*cameras);
+        const int64_t now_ns = st4vla_monotonic_ns(), wake_ns = std::min(due_ns(*cameras), deadline_ns);
+        if (due_ns(*cameras) <= now_ns) {
             break;
         }
-        const int64_t left_ns = deadline_ns - st4vla_monotonic_ns();
-        if (left_ns <= 0) {
-            for (const auto &camera : cameras->all) {
-                if (camera->is_lost()) {
-                    return ST4VLA_CAMERA_FAILED;
-                }
-            }
-            return ST4VLA_TIMEOUT;
+        if (deadline_ns <= now_ns) {
+            const auto is_lost = [](const auto &camera) { return camera->is_lost(); };
+            const bool any = std::any_of(cameras->all.begin(), cameras->all.end(), is_lost);
+            return any ? ST4VLA_CAMERA_FAILED : ST4VLA_TIMEOUT;
         }
         pollfd arrival = {cameras->arrival.descriptor(), POLLIN, 0};
-        poll(&arrival, 1, static_cast<int>((left_ns + kNsPerMs - 1) / kNsPerMs));
+        poll(&arrival, 1, static_cast<int>((wake_ns - now_ns + kNsPerMs - 1) / kNsPerMs));
     }
+    cameras->has_new = false;
     for (size_t i = 0; i < cameras->all.size(); ++i) {
         views[i] = cameras->all[i]->view();
     }

@@ -57,17 +57,16 @@ st4vla_status read_view(Reader &reader, st4vla_view &view)
 /// Whether no picture lies on another one, nor on what comes before the pictures.
 bool lie_apart(const st4vla_observation &observation, const unsigned char *free)
 {
-    const st4vla_view *order[ST4VLA_MAX_VIEWS];
+    const st4vla_view *views = observation.views;
     for (uint32_t i = 0; i < observation.view_count; ++i) {
-        order[i] = &observation.views[i];
-    }
-    const auto earlier = [](const st4vla_view *a, const st4vla_view *b) { return a->data < b->data; };
-    std::sort(order, order + observation.view_count, earlier);
-    for (uint32_t i = 0; i < observation.view_count; ++i) {
-        if (order[i]->data < free) {
+        if (views[i].data < free) {
             return false;
         }
-        free = order[i]->data + order[i]->bytes;
+        for (uint32_t j = 0; j < i; ++j) {
+            if (views[i].data < views[j].data + views[j].bytes && views[j].data < views[i].data + views[i].bytes) {
+                return false;
+            }
+        }
     }
     return true;
 }
