@@ -41,8 +41,12 @@ def motions(robot: Any) -> dict[str, Any]:
                 franky.CartesianWaypoint(franky.Affine([-0.02, -0.01, 0.01]), relative),
             ]
         ),
-        "elbow": lambda: franky.CartesianMotion(franky.RobotPose(here, franky.ElbowState(robot.current_joint_positions[2] + 0.03))),
-        "cartesian_velocity": lambda: franky.CartesianVelocityMotion(franky.Twist([0.03, 0, 0], [0, 0, 0.05]), duration=time),
+        "elbow": lambda: franky.CartesianMotion(
+            franky.RobotPose(here, franky.ElbowState(robot.current_joint_positions[2] + 0.03))
+        ),
+        "cartesian_velocity": lambda: franky.CartesianVelocityMotion(
+            franky.Twist([0.03, 0, 0], [0, 0, 0.05]), duration=time
+        ),
         "joint_stop": lambda: franky.JointStopMotion(),
         "cartesian_stop": lambda: franky.CartesianStopMotion(),
         "joint_velocity_stop": lambda: franky.JointVelocityStopMotion(),
@@ -65,7 +69,9 @@ def impedance(address: str, kind: str) -> dict[str, Any]:
     if kind == "joint":
         motion = franky.JointImpedanceMotion(turned(robot, 0.02))
     else:
-        motion = franky.CartesianImpedanceMotion(franky.Affine([0.0, 0.02, 0.0]), target_type=franky.ReferenceType.Relative)
+        motion = franky.CartesianImpedanceMotion(
+            franky.Affine([0.0, 0.02, 0.0]), target_type=franky.ReferenceType.Relative
+        )
     motion.add_reaction(franky.TorqueReaction(franky.Measure.REL_TIME > 0.5, franky.TorqueStopMotion()))
     robot.move(motion)
     return {"moved_rad": float(np.abs(np.array(robot.current_joint_positions) - before).max())}

@@ -69,7 +69,9 @@ def start(robot: Any, command: str, mode: str) -> Any:
     return getattr(robot, f"start_{command}_control")(MODES[mode])
 
 
-def follow(control: Any, command: str, duration: float, change: Callable[[float, Any], Any] = lambda _, c: c) -> dict[str, Any]:
+def follow(
+    control: Any, command: str, duration: float, change: Callable[[float, Any], Any] = lambda _, c: c
+) -> dict[str, Any]:
     """Run a motion to its end; `change` may spoil each command."""
     first, t, count, error, moved, success = None, 0.0, 0, 0.0, 0.0, 1.0
     begun = time.monotonic()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import random
 import tempfile
 from collections.abc import Mapping
 from datetime import datetime, timezone
@@ -41,7 +40,8 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     require_positive(options, "seconds", "kills")
     require_seed(options)
     try:
-        from st4vla.benchmarks.whole_way import kills, run  # noqa: PLC0415 - the simulator is an extra
+        from st4vla.benchmarks.virtual_franka.process import free_address  # noqa: PLC0415 - the simulator is an extra
+        from st4vla.benchmarks.whole_way import kills, run  # noqa: PLC0415
         from st4vla.benchmarks.whole_way.processes import Setup, free_endpoint  # noqa: PLC0415
     except ImportError as error:
         msg = f"the whole way needs {error.name}; install it with: pip install 'st4vla[sim,franka]'"
@@ -50,10 +50,8 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     engines = options.out / "engines"
     options.out.mkdir(parents=True, exist_ok=True)
     compile_bundle(bundle, backend, this_device().fingerprint(backend), engines, report=print)
-    # Several may run on one machine, each with a robot of its own.
-    address = f"127.{random.randint(1, 254)}.{random.randint(0, 255)}.{random.randint(1, 254)}"  # noqa: S311
     with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as made:
-        setup = Setup(Path(made), options.bundle, engines, options.seed, address, free_endpoint())
+        setup = Setup(Path(made), options.bundle, engines, options.seed, free_address(), free_endpoint())
         if options.kills is None:
             figures = run.run(setup, options.seconds)
             missed = run.missed(figures, options.seconds)

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from st4vla.benchmarks.tabletop.cameras import Cameras
 from st4vla.benchmarks.tabletop.world import Tabletop
+from st4vla.benchmarks.virtual_franka.poses import PoseReceiver
 from st4vla.benchmarks.whole_way.frame_memory import FrameMemory
-from st4vla.benchmarks.whole_way.pose_stream import PoseStream
+from st4vla.contracts.errors import TransportError
 
 #: How long it waits for a pose before it looks up.
 WAIT_S = 0.2
@@ -42,7 +43,7 @@ def draw(folder: Path, seed: int, rate_hz: float) -> None:
     with ExitStack() as stack:
         world = stack.enter_context(Tabletop(seed=seed))
         cameras = stack.enter_context(Cameras(world))
-        poses = stack.enter_context(PoseStream())
+        poses = stack.enter_context(PoseReceiver())
         first = cameras.render()
         memories = {
             name: stack.enter_context(FrameMemory(memory_path(folder, name), *picture.shape[:2]))
@@ -52,10 +53,12 @@ def draw(folder: Path, seed: int, rate_hz: float) -> None:
         sys.stdout.flush()
         due_s = time.monotonic()
         while not ended:
-            pose = poses.newest(WAIT_S)
-            if pose is None:
+            try:
+                pose = poses.newest(WAIT_S)
+            except TransportError:
+                # The arm is not there yet, or not any more.
                 continue
-            world.show(pose.joint_positions_rad, pose.gripper_width_m)
+            world.show(pose.q, pose.width)
             for name, picture in cameras.render().items():
                 memories[name].write(picture, pose.monotonic_ns)
             due_s = max(due_s + 1 / rate_hz, time.monotonic() - 1 / rate_hz)

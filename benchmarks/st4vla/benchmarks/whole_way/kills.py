@@ -54,8 +54,9 @@ def run(setup: Setup, kills: int) -> dict[str, Any]:
     """
     trace = setup.folder / "trace.npz"
     options = ["--hold-ms", f"{HOLD_MS:g}", "--stop-ms", f"{STOP_MS:g}", "--trace", str(trace), *limits()]
-    with processes.cameras(setup) as poses, processes.virtual_franka(setup, poses) as arm:
+    with processes.cameras(setup) as poses, processes.virtual_franka(setup, poses) as franka:
         moments, result = _kill_and_resume(setup, kills, options)
+        arm = franka.stop()
     driven = msgspec.json.decode(result)
     rows = np.load(trace)["rows"]
     found = [_kill(rows, *moment) for moment in moments]

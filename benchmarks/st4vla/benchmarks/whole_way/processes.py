@@ -10,16 +10,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from st4vla.benchmarks.tabletop.controller import POSTURE_RAD
+from st4vla.benchmarks.virtual_franka.process import VirtualFranka
 from st4vla.benchmarks.whole_way.camera import memory_path
-from st4vla.contracts.errors import MissingExtraError, TransportError
-from st4vla.runtime.native_library import BUILT
+from st4vla.contracts.errors import TransportError
 
-VIRTUAL_FRANKA = BUILT / "virtual_franka" / "st4vla-virtual-franka"
 STOP_TIMEOUT_S = 10.0
 _PROGRAM = "from st4vla.contracts.command_line import main; raise SystemExit(main())"
 
@@ -112,33 +108,15 @@ def cameras(setup: Setup) -> Iterator[str]:
         program.end()
 
 
-@contextmanager
-def virtual_franka(setup: Setup, poses: str) -> Iterator[dict[str, Any]]:
-    """Run a virtual Franka that stands as the tabletop's arm does at first.
-
-    Yields a dictionary that holds, once it has ended, what it said of itself.
+def virtual_franka(setup: Setup, poses: str) -> VirtualFranka:
+    """Return a virtual Franka, to be started, that will stand as the tabletop's arm does at first.
 
     Args:
         setup: Where.
         poses: Where to send the joints' positions.
-
-    Raises:
-        MissingExtraError: It is not built.
-        TransportError: It did not start.
     """
-    if not VIRTUAL_FRANKA.exists():
-        msg = f"{VIRTUAL_FRANKA} is not built; build it with: make ctest"
-        raise MissingExtraError(msg)
     posture = ",".join(f"{angle:.6f}" for angle in POSTURE_RAD)
-    command = [str(VIRTUAL_FRANKA), "--bind", setup.address, "--publish", poses, "--q", posture]
-    program = Program(command, setup.folder / "virtual_franka.log")
-    figures: dict[str, Any] = {}
-    try:
-        program.line()
-        yield figures
-    finally:
-        *_, last = program.end() or ["{}"]
-        figures |= msgspec.json.decode(last)
+    return VirtualFranka(["--publish", poses, "--q", posture], address=setup.address)
 
 
 @contextmanager

@@ -35,7 +35,7 @@ def run(setup: Setup, seconds: float) -> dict[str, Any]:
     trace = setup.folder / "trace.npz"
     with (
         processes.cameras(setup) as poses,
-        processes.virtual_franka(setup, poses) as arm,
+        processes.virtual_franka(setup, poses) as franka,
         processes.serving(setup),
     ):
         options = ["--seconds", f"{seconds:g}", "--seed", str(setup.seed), "--trace", str(trace), *limits()]
@@ -44,6 +44,7 @@ def run(setup: Setup, seconds: float) -> dict[str, Any]:
             *_, result = driver.lines()
         finally:
             driver.end()
+        arm = franka.stop()
     driven = msgspec.json.decode(result)
     rows = np.load(trace)["rows"]
     shares = shares_of_limits(rows[:, 1:4], rows[:, 4:8])
