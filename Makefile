@@ -6,14 +6,17 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # apt needs root; where it is missing, the packages are named so that an administrator can install them.
 APT_PACKAGES := cmake iproute2 iptables libegl1 libosmesa6
+# What `firmware-check` needs besides: clang and its fuzzer, clang-tidy, and aarch64 with an emulator.
+FIRMWARE_PACKAGES := clang clang-tidy libclang-rt-14-dev g++-aarch64-linux-gnu qemu-user-static
 ROBOSUITE := robosuite==1.5.2
 
-.PHONY: help demo test test-all ctest lint bundle bench-export bench-runtime clean
+.PHONY: help demo test test-all ctest firmware-check lint bundle bench-export bench-runtime clean
 
 help:
 	@echo "make demo      set up, and drive the simulated arm from the tiny bundle; results in out/demo"
 	@echo "make test      set up, lint and run the tests"
 	@echo "make test-all  the same with the slow tests"
+	@echo "make firmware-check  the C and C++ side: clang-tidy, sanitizers, fuzzer, aarch64 under QEMU (five minutes)"
 	@echo "make lint      ruff, mypy, import-linter"
 	@echo "make bench-export  engines on this CPU against eager PyTorch; trains the preset small first (half an hour or more)"
 	@echo "make bench-runtime  the runtime against others' wires and against itself (five minutes)"
@@ -24,10 +27,19 @@ $(VENV)/.venv-made:
 	$(PYTHON) -m venv $(VENV)
 	touch $@
 
+# $(call need_packages,PACKAGES)
+define need_packages
+@dpkg -s $(1) >/dev/null 2>&1 || { \
+  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(1) >/dev/null; \
+  else echo "install these first: sudo apt-get install $(1)" >&2; exit 1; fi; }
+endef
+
 $(VENV)/.system-packages:| $(VENV)/.venv-made
-	@dpkg -s $(APT_PACKAGES) >/dev/null 2>&1 || { \
-	  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(APT_PACKAGES) >/dev/null; \
-	  else echo "install these first: sudo apt-get install $(APT_PACKAGES)" >&2; exit 1; fi; }
+	$(call need_packages,$(APT_PACKAGES))
+	touch $@
+
+$(VENV)/.firmware-packages:| $(VENV)/.system-packages
+	$(call need_packages,$(FIRMWARE_PACKAGES))
 	touch $@
 
 # What the demo runs on: no torch, no exporter.
@@ -57,10 +69,20 @@ ctest: $(VENV)/.demo
 	cmake --build build --parallel 2
 	ctest --test-dir build --output-on-failure
 
+# The same tests with sanitizers and for a Jetson, a look at the source, and a minute of fuzzing each target.
+FUZZ_SECONDS ?= 60
+firmware-check: $(VENV)/.firmware-packages
+	for preset in address thread aarch64; do \
+	  cmake --preset $$preset >/dev/null && cmake --build build/$$preset --parallel 2 && \
+	  ctest --test-dir build/$$preset --output-on-failure || exit 1; done
+	clang-tidy -quiet -p build/address firmware_bridge/src/player/*.cpp
+	cmake --preset fuzz >/dev/null && cmake --build build/fuzz --target fuzz_player
+	build/fuzz/firmware_bridge/fuzz_player -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -print_final_stats=1
+
 test: lint ctest
 	$(BIN)/pytest
 
-test-all: lint ctest
+test-all: lint ctest firmware-check
 	$(BIN)/pytest -m "not gpu and not jetson"
 
 bundle: $(VENV)/.dev

@@ -20,7 +20,7 @@ if(BUILD_TESTING)
   find_package(Threads REQUIRED)
 
   # Tests that look inside link the objects, those of the ABI the library.
-  foreach(name braking rotation slot timing watchdog bounds joints gripper random)
+  foreach(name braking rotation slot timing watchdog bounds joints gripper threads random)
     add_executable(test_player_${name} tests/player/test_${name}.cpp)
     target_include_directories(test_player_${name} PRIVATE src tests)
     target_link_libraries(test_player_${name} PRIVATE st4vla_player_objects Threads::Threads)
@@ -32,12 +32,15 @@ if(BUILD_TESTING)
   target_link_libraries(test_player_abi PRIVATE st4vla_player m)
   add_test(NAME player_abi COMMAND test_player_abi)
 
-  # It takes malloc's place, which the sanitizers want for themselves.
+  # They take malloc's place, and look at what is called: sanitizers do both themselves.
   if(NOT ST4VLA_SANITIZE)
     add_executable(test_player_no_allocation tests/player/test_no_allocation.cpp)
     target_include_directories(test_player_no_allocation PRIVATE src tests)
     target_link_libraries(test_player_no_allocation PRIVATE st4vla_player_objects)
     add_test(NAME player_no_allocation COMMAND test_player_no_allocation)
+    add_test(NAME player_symbols COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/tests/player/check_symbols.sh ${CMAKE_NM}
+                                         $<TARGET_FILE:st4vla_player> $<TARGET_OBJECTS:st4vla_player_objects>
+             COMMAND_EXPAND_LISTS)
   endif()
 
   add_executable(bench_player tests/player/bench_player.cpp)

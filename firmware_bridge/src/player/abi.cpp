@@ -74,7 +74,7 @@ st4vla_player_status st4vla_player_create(const st4vla_player_config *config, st
     if (config == nullptr) {
         return ST4VLA_PLAYER_BAD_POINTER;
     }
-    st4vla::player::Settings settings;
+    st4vla::player::Settings settings{};
     const st4vla_player_status status = st4vla::player::checked(*config, &settings);
     if (status == ST4VLA_PLAYER_OK) {
         *player = new (std::nothrow) st4vla_player(settings);

@@ -35,7 +35,7 @@ Vec<D> allowed(const Vec<D> &velocity, const Vec<D> &wanted, const Vec<D> &posit
     if (!bounds.walls) {
         return next;
     }
-    Vec<D> braked;
+    Vec<D> braked{};
     for (int i = 0; i < D; ++i) {
         const double up = braking_speed(bounds.high[i] - position[i], bounds.wall_cut, kTick_s);
         const double down = braking_speed(position[i] - bounds.low[i], bounds.wall_cut, kTick_s);

@@ -28,7 +28,7 @@ public:
     std::int64_t time_ns() const noexcept { return time_ns_; }
 
 private:
-    static constexpr std::int64_t kFar_ns = 20 * ST4VLA_PLAYER_TICK_NS, kSlowness = 64;
+    static constexpr std::int64_t kFar_ns = 20'000'000, kSlowness = 64;
 
     std::int64_t time_ns_ = 0;
 };

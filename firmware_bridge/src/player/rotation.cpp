@@ -35,7 +35,7 @@ Vec3 to_vector(const Quaternion &a) noexcept
     return axis * scale;
 }
 
-void to_matrix(const Quaternion &a, double *rows, int stride) noexcept
+void to_matrix(const Quaternion &a, double *rows, std::ptrdiff_t stride) noexcept
 {
     double *const first = rows, *const second = rows + stride, *const third = rows + 2 * stride;
     first[0] = 1.0 - 2.0 * (a.y * a.y + a.z * a.z);
@@ -49,7 +49,7 @@ void to_matrix(const Quaternion &a, double *rows, int stride) noexcept
     third[2] = 1.0 - 2.0 * (a.x * a.x + a.y * a.y);
 }
 
-bool is_rotation(const double *rows, int stride, double tolerance) noexcept
+bool is_rotation(const double *rows, std::ptrdiff_t stride, double tolerance) noexcept
 {
     for (int i = 0; i < 3; ++i) {
         for (int j = i; j < 3; ++j) {
@@ -69,7 +69,7 @@ bool is_rotation(const double *rows, int stride, double tolerance) noexcept
     return determinant > 0.0;
 }
 
-Quaternion from_matrix(const double *rows, int stride) noexcept
+Quaternion from_matrix(const double *rows, std::ptrdiff_t stride) noexcept
 {
     const auto r = [rows, stride](int i, int j) { return rows[i * stride + j]; };
     const double trace = r(0, 0) + r(1, 1) + r(2, 2);

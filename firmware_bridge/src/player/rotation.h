@@ -2,6 +2,8 @@
 #ifndef ST4VLA_PLAYER_ROTATION_H
 #define ST4VLA_PLAYER_ROTATION_H
 
+#include <cstddef>
+
 #include "player/vec.h"
 
 namespace st4vla::player {
@@ -25,13 +27,13 @@ Quaternion from_vector(const Vec3 &vector_rad) noexcept;
 Vec3 to_vector(const Quaternion &a) noexcept;
 
 /// Write the nine entries of the rotation matrix into rows of `stride` numbers.
-void to_matrix(const Quaternion &a, double *rows, int stride) noexcept;
+void to_matrix(const Quaternion &a, double *rows, std::ptrdiff_t stride) noexcept;
 
 /// Whether nine entries in rows of `stride` numbers are a rotation matrix, to within `tolerance` in each product.
-bool is_rotation(const double *rows, int stride, double tolerance) noexcept;
+bool is_rotation(const double *rows, std::ptrdiff_t stride, double tolerance) noexcept;
 
 /// The quaternion of a rotation matrix (Shepperd, "Quaternion from rotation matrix", 1978).
-Quaternion from_matrix(const double *rows, int stride) noexcept;
+Quaternion from_matrix(const double *rows, std::ptrdiff_t stride) noexcept;
 
 }  // namespace st4vla::player
 

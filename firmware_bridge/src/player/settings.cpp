@@ -202,7 +202,7 @@ st4vla_player_status take_welcome(const st4vla_wire_welcome &welcome, st4vla_pla
     if (welcome.plan_slow_ns != 0 || welcome.plan_hold_ns != 0 || welcome.plan_stop_ns != 0) {
         config->plan = {welcome.plan_slow_ns, welcome.plan_hold_ns, welcome.plan_stop_ns};
     }
-    Settings settings;
+    Settings settings{};
     return checked(*config, &settings);
 }
 
