@@ -32,3 +32,12 @@ add_executable(test_machine tests/test_machine.cpp
 target_include_directories(test_machine PRIVATE src)
 target_link_libraries(test_machine PRIVATE st4vla_bridge Threads::Threads)
 add_test(NAME machine COMMAND test_machine)
+
+# The decoders, with what is fed to them: -DST4VLA_FUZZ=ON with clang. Start it on tests/data/wire.
+if(ST4VLA_FUZZ)
+  add_executable(fuzz_decode tests/fuzz_decode.cpp ${CODEC_SOURCES} src/cameras/jpeg_size.cpp)
+  add_crc32c_sources(fuzz_decode)
+  target_include_directories(fuzz_decode PRIVATE include src)
+  target_compile_options(fuzz_decode PRIVATE -fsanitize=fuzzer)
+  target_link_options(fuzz_decode PRIVATE -fsanitize=fuzzer)
+endif()

@@ -247,11 +247,15 @@ st4vla_status st4vla_encode_chunk(const st4vla_chunk *chunk, const float *action
     body.reserved = 0;
     const std::size_t count = std::size_t{body.horizon} * body.action_dim;
     if (count == 0 || !st4vla::all_finite(actions, count) || body.period_ns <= 0 ||
-        body.gripper_index < ST4VLA_NO_GRIPPER || body.gripper_index >= body.action_dim) {
+        body.gripper_index < ST4VLA_NO_GRIPPER || body.gripper_index >= body.action_dim ||
+        body.representation < ST4VLA_ACTION_EE_DELTA || body.representation > ST4VLA_ACTION_JOINT_POSITION ||
+        body.pace < ST4VLA_PACE_RUN || body.pace > ST4VLA_PACE_STOP) {
         return st4vla::fail(ST4VLA_BAD_ARGUMENT,
-                            "chunk of %d x %d actions, gripper_index %d, period_ns %lld: it needs at least one action, "
-                            "finite numbers, a gripper among them or -1, and a positive period",
-                            body.horizon, body.action_dim, body.gripper_index, static_cast<long long>(body.period_ns));
+                            "chunk of %d x %d actions, gripper_index %d, period_ns %lld, representation %d, pace %d: it "
+                            "needs at least one action, finite numbers, a gripper among them or -1, a positive period, "
+                            "and a representation and a pace of wire.h",
+                            body.horizon, body.action_dim, body.gripper_index, static_cast<long long>(body.period_ns),
+                            body.representation, body.pace);
     }
     const std::size_t needed = sizeof(st4vla_wire_header) + sizeof body + count * sizeof *actions;
     const st4vla_status status = fit(needed, frame, capacity, size);
