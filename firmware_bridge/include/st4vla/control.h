@@ -9,6 +9,7 @@
 #define ST4VLA_CONTROL_H
 
 #include "st4vla/player.h"
+#include "st4vla/status.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -71,38 +72,38 @@ typedef struct st4vla_control_report {
 typedef struct st4vla_control st4vla_control;
 
 /* The version that the library was built with; compare it with ST4VLA_CONTROL_ABI_VERSION before the first call. */
-ST4VLA_PLAYER_API uint32_t st4vla_control_abi_version(void);
+ST4VLA_API uint32_t st4vla_control_abi_version(void);
 
 /* What a status means, in English; never NULL. */
-ST4VLA_PLAYER_API const char *st4vla_control_message(st4vla_control_status status);
+ST4VLA_API const char *st4vla_control_message(st4vla_control_status status);
 
 /* Make a loop. Player and robot's functions stay the caller's and must outlive it. */
-ST4VLA_PLAYER_API st4vla_control_status st4vla_control_create(st4vla_player *player, const st4vla_robot *robot,
+ST4VLA_API st4vla_control_status st4vla_control_create(st4vla_player *player, const st4vla_robot *robot,
                                                               st4vla_control **control);
 
 /* Free a loop that is not running; NULL is no error. */
-ST4VLA_PLAYER_API void st4vla_control_destroy(st4vla_control *control);
+ST4VLA_API void st4vla_control_destroy(st4vla_control *control);
 
 /*
  * Control until st4vla_control_end or until the robot ends it. The player begins at what the robot was last commanded.
  * Give the calling thread its real-time priority before.
  */
-ST4VLA_PLAYER_API st4vla_control_status st4vla_control_run(st4vla_control *control);
+ST4VLA_API st4vla_control_status st4vla_control_run(st4vla_control *control);
 
 /* Slow down to rest and end the run; for any thread and for signal handlers. Before a run, it ends at once. */
-ST4VLA_PLAYER_API void st4vla_control_end(st4vla_control *control);
+ST4VLA_API void st4vla_control_end(st4vla_control *control);
 
 /* What the arm measured last; for any thread. ST4VLA_CONTROL_ROBOT: nothing yet. */
-ST4VLA_PLAYER_API st4vla_control_status st4vla_control_state(const st4vla_control *control, st4vla_robot_state *state);
+ST4VLA_API st4vla_control_status st4vla_control_state(const st4vla_control *control, st4vla_robot_state *state);
 
 /* What happened so far; for any thread. Each number is right, but they need not be of the same millisecond. */
-ST4VLA_PLAYER_API st4vla_control_status st4vla_control_read(const st4vla_control *control, st4vla_control_report *report);
+ST4VLA_API st4vla_control_status st4vla_control_read(const st4vla_control *control, st4vla_control_report *report);
 
 /* What the robot said when it ended the last run, or its gripper when it failed; empty if neither. Not while it runs. */
-ST4VLA_PLAYER_API const char *st4vla_control_text(const st4vla_control *control);
+ST4VLA_API const char *st4vla_control_text(const st4vla_control *control);
 
 /* What the player made of the pose that the run was to begin at. */
-ST4VLA_PLAYER_API st4vla_player_status st4vla_control_player_status(const st4vla_control *control);
+ST4VLA_API st4vla_player_status st4vla_control_player_status(const st4vla_control *control);
 
 #ifdef __cplusplus
 }

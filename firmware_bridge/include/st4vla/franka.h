@@ -42,35 +42,35 @@ typedef struct st4vla_franka_config {
 typedef struct st4vla_franka st4vla_franka;
 
 /* The version that the library was built with; compare it with ST4VLA_FRANKA_ABI_VERSION before the first call. */
-ST4VLA_PLAYER_API uint32_t st4vla_franka_abi_version(void);
+ST4VLA_API uint32_t st4vla_franka_abi_version(void);
 
 /* What a status means, in English; never NULL. */
-ST4VLA_PLAYER_API const char *st4vla_franka_message(st4vla_franka_status status);
+ST4VLA_API const char *st4vla_franka_message(st4vla_franka_status status);
 
 /*
  * Fill in a config: poses, joint impedance, real time, a gripper, and thresholds of 20 N m and 20 N (25 N m of the
  * hand), as libfranka's examples have them. NULL is ignored.
  */
-ST4VLA_PLAYER_API void st4vla_franka_config_default(st4vla_franka_config *config);
+ST4VLA_API void st4vla_franka_config_default(st4vla_franka_config *config);
 
 /*
  * Connect, and set the collision behaviour. `address` is the arm's, without a port. *franka is NULL unless the status is
  * ST4VLA_FRANKA_OK; `text`, of ST4VLA_CONTROL_TEXT_BYTES or NULL, then says what libfranka said.
  */
-ST4VLA_PLAYER_API st4vla_franka_status st4vla_franka_open(const char *address, const st4vla_franka_config *config,
+ST4VLA_API st4vla_franka_status st4vla_franka_open(const char *address, const st4vla_franka_config *config,
                                                           st4vla_franka **franka, char *text);
 
 /* Disconnect; NULL is no error. No loop may be running. */
-ST4VLA_PLAYER_API void st4vla_franka_close(st4vla_franka *franka);
+ST4VLA_API void st4vla_franka_close(st4vla_franka *franka);
 
 /* The functions that st4vla_control_create takes; they belong to `franka`. */
-ST4VLA_PLAYER_API st4vla_franka_status st4vla_franka_robot(st4vla_franka *franka, st4vla_robot *robot);
+ST4VLA_API st4vla_franka_status st4vla_franka_robot(st4vla_franka *franka, st4vla_robot *robot);
 
 /*
  * Clear the error that ended a run, so that another may begin. Nothing moves. After a collision, with a pressed stop or
  * with hands on the arm it is ST4VLA_FRANKA_NEEDS_OPERATOR, unless `looked` is 1: somebody looked, and it may go on.
  */
-ST4VLA_PLAYER_API st4vla_franka_status st4vla_franka_recover(st4vla_franka *franka, int looked, char *text);
+ST4VLA_API st4vla_franka_status st4vla_franka_recover(st4vla_franka *franka, int looked, char *text);
 
 #ifdef __cplusplus
 }
