@@ -55,7 +55,8 @@ set_target_properties(st4vla_bridge PROPERTIES VERSION ${PROJECT_VERSION} SOVERS
   LINK_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/src/exports.map)
 
 add_executable(st4vla_bridge_program
-  src/tool/arguments.cpp src/tool/check.cpp src/tool/load.cpp src/tool/machine.cpp src/tool/main.cpp src/tool/routes.cpp
+  src/tool/arguments.cpp src/tool/check.cpp src/tool/load.cpp src/tool/machine.cpp src/tool/main.cpp src/tool/ping.cpp
+  src/tool/routes.cpp
   src/tool/stop.cpp src/tool/stream.cpp src/tool/stream_options.cpp src/tool/wakeups.cpp)
 target_link_libraries(st4vla_bridge_program PRIVATE st4vla_bridge Threads::Threads)
 set_target_properties(st4vla_bridge_program PROPERTIES OUTPUT_NAME st4vla-bridge INSTALL_RPATH "$ORIGIN/../lib")

@@ -9,6 +9,7 @@ namespace st4vla::tool {
 
 int stream(Arguments arguments);
 int check(Arguments arguments);
+int ping(Arguments arguments);
 
 }  // namespace st4vla::tool
 

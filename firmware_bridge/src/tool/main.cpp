@@ -12,6 +12,7 @@ constexpr const char *kHelp = R"(usage: st4vla-bridge COMMAND [OPTIONS]
 
   stream   send pictures of cameras to a runtime, and say what comes back
   check    say whether this machine can command an arm each millisecond
+  ping     say how long a runtime takes to answer
 
 st4vla-bridge COMMAND --help says more. The last line of standard output is JSON.
 )";
@@ -19,7 +20,7 @@ st4vla-bridge COMMAND --help says more. The last line of standard output is JSON
 int run(int argc, char **argv)
 {
     if (argc < 2) {
-        throw st4vla::tool::UsageError("a command is wanted: stream or check");
+        throw st4vla::tool::UsageError("a command is wanted: stream, check or ping");
     }
     const char *command = argv[1];
     const st4vla::tool::Arguments rest(argc - 2, argv + 2);
@@ -29,11 +30,14 @@ int run(int argc, char **argv)
     if (std::strcmp(command, "check") == 0) {
         return st4vla::tool::check(rest);
     }
+    if (std::strcmp(command, "ping") == 0) {
+        return st4vla::tool::ping(rest);
+    }
     if (std::strcmp(command, "--help") == 0) {
         std::fputs(kHelp, stdout);
         return 0;
     }
-    throw st4vla::tool::UsageError(std::string("there is no command '") + command + "'; there are stream and check");
+    throw st4vla::tool::UsageError(std::string("there is no command '") + command + "'; there are stream, check and ping");
 }
 
 }  // namespace

@@ -168,7 +168,8 @@ def _guarded(text: Any, function: Any, *arguments: Any, **options: Any) -> int:
     try:
         function(*arguments, **options)
     except Exception as error:
-        said = str(error).encode()[: TEXT_BYTES - 1]
+        # Cut between two characters, not within one.
+        said = str(error).encode()[: TEXT_BYTES - 1].decode(errors="ignore").encode()
         ctypes.memmove(text, said + b"\0", len(said) + 1)
         return 1
     return 0
