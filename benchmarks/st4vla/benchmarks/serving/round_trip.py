@@ -1,10 +1,15 @@
-"""How long an answer takes from a policy that thinks nothing: ours against the bare socket and others' wires."""
+"""How long an answer takes from a policy that thinks nothing: ours against the bare socket and others' wires.
+
+Ours is asked as an embedded controller asks it, by the firmware bridge, and beside it by the client in Python.
+"""
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -12,10 +17,11 @@ import zmq
 
 from st4vla.benchmarks.serving import servers
 from st4vla.contracts.clock import monotonic_ns
-from st4vla.contracts.errors import TransportError
+from st4vla.contracts.errors import MissingExtraError, TransportError
 from st4vla.contracts.messages import ActionChunk, ErrorReply, Observation, View
 from st4vla.contracts.wire import encode
 from st4vla.runtime.client import Client
+from st4vla.runtime.native_library import BUILT
 
 SIDE, NAMES, INSTRUCTION = 224, ("agentview", "wrist"), "pick up the red cube"
 #: Questions in a row to one side, before the next one's turn.
@@ -23,6 +29,8 @@ ROUNDS = 20
 WARM_UP = 50
 #: Ours may take at most so many times as long as each.
 BARS = {"raw echo": 1.5, "websocket": 0.4, "rep": 0.4}
+#: Asks as a controller in C does.
+BRIDGE = BUILT / "st4vla-bridge"
 HEADER = ("server", "p50 ms", "p99 ms", "ours is times as long", "bar")
 
 
@@ -43,7 +51,7 @@ class Side(msgspec.Struct, frozen=True):
 
 
 class RoundTrips(msgspec.Struct, frozen=True):
-    """What was measured; ``ours`` comes first."""
+    """What was measured; ``ours``, asked by the firmware bridge, comes first."""
 
     sides: tuple[Side, ...]
 
@@ -83,27 +91,52 @@ def measure(turns: int, seed: int = 0) -> RoundTrips:
 
     Raises:
         TransportError: A server gave no answer.
+        MissingExtraError: The firmware bridge is not built.
     """
     pictures = np.random.default_rng(seed).integers(0, 256, (2, SIDE, SIDE, 3), np.uint8)
     with ExitStack() as stack:
         asks = {
-            "ours": _ask_ours(stack, pictures),
-            "raw echo": _ask_raw(stack, pictures),
-            "raw, short reply": _ask_raw(stack, pictures, "--short"),
-            "websocket": _ask_websocket(stack, pictures),
-            "rep": _ask_rep(stack, pictures),
+            "ours": _ask_by_bridge(stack),
+            "ours, Python's client": partial(_timed, _ask_ours(stack, pictures)),
+            "raw echo": partial(_timed, _ask_raw(stack, pictures)),
+            "raw, short reply": partial(_timed, _ask_raw(stack, pictures, "--short")),
+            "websocket": partial(_timed, _ask_websocket(stack, pictures)),
+            "rep": partial(_timed, _ask_rep(stack, pictures)),
         }
         for ask in asks.values():
-            for _ in range(WARM_UP):
-                ask()
+            ask(WARM_UP)
         times: dict[str, list[float]] = {name: [] for name in asks}
         for turn in range(turns):
             for name in list(asks)[:: -1 if turn % 2 else 1]:
-                for _ in range(ROUNDS):
-                    began = time.perf_counter()
-                    asks[name]()
-                    times[name].append((time.perf_counter() - began) * 1e3)
+                times[name] += asks[name](ROUNDS)
     return RoundTrips(tuple(Side(name, tuple(each)) for name, each in times.items()))
+
+
+def _timed(ask: Callable[[], None], rounds: int) -> list[float]:
+    """Return how long each of some questions took, ms."""
+    times = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        ask()
+        times.append((time.perf_counter() - began) * 1e3)
+    return times
+
+
+def _ask_by_bridge(stack: ExitStack) -> Callable[[int], list[float]]:
+    if not BRIDGE.exists():
+        msg = f"{BRIDGE} is not built; build it with: make ctest"
+        raise MissingExtraError(msg)
+    endpoint = stack.enter_context(servers.serving("ours"))
+
+    def ask(rounds: int) -> list[float]:
+        command = [str(BRIDGE), "ping", "--endpoint", endpoint, "--count", str(rounds), "--times"]
+        answered = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        if answered.returncode:
+            raise TransportError(answered.stderr.strip())
+        times: list[float] = msgspec.json.decode(answered.stdout.splitlines()[-1])["times_ms"]
+        return times
+
+    return ask
 
 
 def _observation(pictures: np.ndarray, sequence: int) -> Observation:
