@@ -1,0 +1,123 @@
+"""`st4vla drive` against the virtual Franka: whatever a policy says, the arm is moved within bounds."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from st4vla.benchmarks.virtual_franka.process import VirtualFranka
+from st4vla.contracts.errors import TransportError
+from st4vla.runtime.bridge.franka import Franka, FrankaConfig
+from st4vla.runtime.core import Core
+from st4vla.runtime.policy import NullPolicy
+from st4vla.runtime.server import Server
+
+PROGRAM = "from st4vla.contracts.command_line import main; raise SystemExit(main())"
+#: Over the table, where no joint is near its end.
+WORKSPACE = ("--workspace", "0.2", "-0.2", "0.3", "0.45", "0.2", "0.6", "--turn", "0.2")
+CAMERAS = ("--camera", "agentview=pattern", "--camera", "wrist=pattern")
+#: A run that loses packets to the load of the machine, as any on a busy one may, is tried again.
+ATTEMPTS = 4
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    server = Server(Core(NullPolicy()), "tcp://127.0.0.1:*")
+    server.start()
+    yield server.endpoint
+    server.stop()
+
+
+class Drive:
+    def __init__(self, endpoint: str, address: str, *options: str) -> None:
+        command = [sys.executable, "-c", PROGRAM, "drive", "--server", endpoint, "--franka", address, "--no-real-time"]
+        self.process = subprocess.Popen(
+            [*command, *CAMERAS, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    def result(self) -> dict[str, Any]:
+        out, _ = self.process.communicate(timeout=60)
+        figures: dict[str, Any] = json.loads(out.splitlines()[-1]) | {"status": self.process.returncode, "said": out}
+        return figures
+
+
+def await_mode(robot: VirtualFranka, mode: str) -> None:
+    deadline = time.monotonic() + 20
+    while robot.ask("status")["mode"] != mode:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def driven(endpoint: str, robot: VirtualFranka, *options: str) -> dict[str, Any]:
+    for attempt in range(ATTEMPTS):
+        before = robot.ask("status")["lost_commands"]
+        figures = Drive(endpoint, robot.address, *options).result()
+        if figures["ok"] or robot.ask("status")["lost_commands"] == before or attempt == ATTEMPTS - 1:
+            break
+        robot.ask("status")
+        Franka(robot.address, FrankaConfig(real_time=False, gripper=False)).recover(looked=True)
+    return figures
+
+
+def test_noise_from_a_policy_moves_the_arm_without_a_reflex(endpoint: str, robot: VirtualFranka) -> None:
+    figures = driven(endpoint, robot, "--seconds", "3", *WORKSPACE)
+    assert (figures["ended"], figures["ok"], figures["status"]) == ("at_rest", True, 0), figures
+    assert figures["chunks_executed"] > 10
+    assert figures["cycles"] > 2900
+    assert figures["tracking_error_mm"]["max"] < 5
+    status = robot.ask("status")
+    assert (status["mode"], status["errors"]) == ("idle", [])
+
+
+def test_a_reflex_ends_the_run_with_the_robots_own_words_and_only_somebody_lets_it_go_on(
+    endpoint: str, robot: VirtualFranka
+) -> None:
+    drive = Drive(endpoint, robot.address, "--no-gripper", *WORKSPACE)
+    await_mode(robot, "move")
+    robot.ask("reflex joint_reflex")
+    figures = drive.result()
+    assert (figures["ended"], figures["status"]) == ("robot", 1)
+    assert "joint_reflex" in figures["why"]
+
+    franka = Franka(robot.address, FrankaConfig(real_time=False, gripper=False))
+    with pytest.raises(TransportError, match="look at it first"):
+        franka.recover()
+    assert robot.ask("status")["mode"] == "reflex"
+    franka.recover(looked=True)
+    assert robot.ask("status")["mode"] == "idle"
+
+
+def test_a_stop_of_the_users_needs_somebody_even_when_somebody_looked(robot: VirtualFranka) -> None:
+    franka = Franka(robot.address, FrankaConfig(real_time=False, gripper=False))
+    robot.ask("user_stop on")
+    await_mode(robot, "user_stopped")
+    with pytest.raises(TransportError, match="look at it first"):
+        franka.recover(looked=True)
+
+
+def test_an_address_without_a_robot_is_named(endpoint: str) -> None:
+    figures = Drive(endpoint, "127.99.98.97", *WORKSPACE).result()
+    assert figures["status"] == 1
+    assert "127.99.98.97" in figures["message"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--dynamics", "2"), "a share lies above 0"),
+        (("--workspace", "1", "0", "0", "0", "1", "1"), "must lie below"),
+        (("--camera", "third"), "expected VIEW=SOURCE:WHERE"),
+        (("--camera", "third=pattern"), "takes the views"),
+        (("--key", "nowhere"), "go together"),
+    ],
+)
+def test_a_command_line_that_means_nothing_is_refused_in_words(
+    endpoint: str, options: tuple[str, ...], said: str
+) -> None:
+    figures = Drive(endpoint, "127.99.98.97", *options).result()
+    assert figures["status"] != 0
+    assert said in figures["message"]
