@@ -1,6 +1,6 @@
 # The 1 kHz player, its tests, its benchmark and its fuzzer.
-set(PLAYER_SOURCES src/player/abi.cpp src/player/followers.cpp src/player/player.cpp src/player/reference.cpp
-                   src/player/rotation.cpp src/player/settings.cpp)
+set(PLAYER_SOURCES src/player/abi.cpp src/player/arm.cpp src/player/followers.cpp src/player/inbox.cpp
+                   src/player/player.cpp src/player/reference.cpp src/player/rotation.cpp src/player/settings.cpp)
 
 # Objects, for libraries of ours that contain the player. Exceptions are off: nothing in a step may throw.
 add_library(st4vla_player_objects OBJECT ${PLAYER_SOURCES})
@@ -12,6 +12,9 @@ set_target_properties(st4vla_player_objects PROPERTIES POSITION_INDEPENDENT_CODE
 add_library(st4vla_player SHARED $<TARGET_OBJECTS:st4vla_player_objects>)
 target_include_directories(st4vla_player PUBLIC include)
 set_target_properties(st4vla_player PROPERTIES SOVERSION 1 LINKER_LANGUAGE CXX)
+# Unoptimised, templates of the standard library would be shown too.
+target_link_options(st4vla_player PRIVATE -Wl,--version-script=${CMAKE_CURRENT_SOURCE_DIR}/src/player/abi.map)
+set_property(TARGET st4vla_player APPEND PROPERTY LINK_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/src/player/abi.map)
 install(TARGETS st4vla_player LIBRARY DESTINATION lib)
 
 option(ST4VLA_FUZZ "Build libFuzzer targets; needs clang" OFF)

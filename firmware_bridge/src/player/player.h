@@ -4,11 +4,11 @@
 
 #include <atomic>
 
-#include "player/followers.h"
+#include "player/arm.h"
 #include "player/gripper.h"
+#include "player/inbox.h"
 #include "player/plan_clock.h"
 #include "player/reference.h"
-#include "player/slot.h"
 
 namespace st4vla::player {
 
@@ -23,7 +23,10 @@ public:
     const Settings &settings() const noexcept { return settings_; }
 
     // The thread that puts.
-    st4vla_player_status put(const st4vla_wire_action_chunk &chunk, const void *actions, std::size_t bytes) noexcept;
+    st4vla_player_status put(const st4vla_wire_action_chunk &chunk, const void *actions, std::size_t bytes) noexcept
+    {
+        return inbox_.put(settings_.config, chunk, actions, bytes);
+    }
 
     // The control thread.
     st4vla_player_status anchor(const double *base_T_ee, const double *joint_positions_rad) noexcept;
@@ -49,16 +52,11 @@ private:
     void latch_stop(int reason) noexcept;
     Verdict judge(std::int64_t now_ns) noexcept;
     void advance(const Verdict &verdict, std::int64_t clock_ns, const double *measured) noexcept;
-    void follow(const Reference::Motion &asked, const double *measured) noexcept;
-    void brake() noexcept;
-    void ask_for_here() noexcept;
-    bool is_lost(const st4vla_player_input &input) const noexcept;
-    bool at_rest() const noexcept;
     void fill(const Verdict &verdict, st4vla_player_gripper gripper, st4vla_player_setpoint *setpoint) const noexcept;
     void share(const Verdict &verdict) noexcept;
 
     const Settings settings_;
-    Slot<Chunk> slot_;
+    Inbox inbox_;
     std::atomic<bool> stop_wanted_{false};
     std::atomic<std::uint64_t> resumed_stop_{0};  ///< Which stop somebody resumes from, counted from 1.
     Shared shared_;
@@ -66,10 +64,8 @@ private:
     // The control thread's own.
     Chunk chunk_;
     Reference reference_;
-    Reference::Motion asked_{};  ///< What was asked for, or done, at the last tick.
-    PointFollower<3> point_;
-    RotationFollower rotation_;
-    PointFollower<1> joints_[kMaxMotion];
+    Motion asked_{};  ///< What was asked for, or done, at the last tick.
+    Arm arm_;
     Gripper gripper_;
     PlanClock clock_;
     std::int64_t last_ns_ = 0;

@@ -41,7 +41,7 @@ void Reference::splice(const Settings &settings, const Chunk &chunk, const Start
     }
 }
 
-Reference::Motion Reference::at(const Settings &settings, const Chunk &chunk, std::int64_t time_ns) noexcept
+Motion Reference::at(const Settings &settings, const Chunk &chunk, std::int64_t time_ns) noexcept
 {
     Motion asked = plain(settings, chunk, time_ns);
     for (int i = 0; i < settings.motion; ++i) {
@@ -64,7 +64,7 @@ Reference::Motion Reference::at(const Settings &settings, const Chunk &chunk, st
 }
 
 /// What the chunk itself says: moves no faster than the limits, and slowed down if they must be.
-Reference::Motion Reference::plain(const Settings &settings, const Chunk &chunk, std::int64_t time_ns) noexcept
+Motion Reference::plain(const Settings &settings, const Chunk &chunk, std::int64_t time_ns) noexcept
 {
     Motion asked{};
     // A speed stands for the whole tick that ends at this time, so it is that of the tick's middle.

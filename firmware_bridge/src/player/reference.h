@@ -16,12 +16,6 @@ constexpr double kSlowFactor = 0.5;
 
 class Reference {
 public:
-    /// One number for each that moves the arm: six of the end effector, or the joints.
-    struct Motion {
-        double at[kMaxMotion];  ///< Positions asked for; only where chunks hold positions.
-        double speed[kMaxMotion];
-    };
-
     /// How a chunk begins.
     struct Start {
         std::int64_t time_ns;  ///< The tick that is its first. It is compared at the one before, which `from` is of.

@@ -12,6 +12,12 @@ namespace st4vla::player {
 /// Numbers in an action without the gripper's.
 constexpr int kMaxMotion = ST4VLA_MAX_JOINTS;
 
+/// One number for each that moves the arm: six of the end effector, or the joints.
+struct Motion {
+    double at[kMaxMotion];  ///< Positions; only where chunks hold positions.
+    double speed[kMaxMotion];
+};
+
 struct Settings {
     st4vla_player_config config;
     bool joints;     ///< Chunks are of joints; else of the end effector.

@@ -1,0 +1,34 @@
+// Where chunks arrive: one thread checks and puts them, the control thread takes the newest.
+#ifndef ST4VLA_PLAYER_INBOX_H
+#define ST4VLA_PLAYER_INBOX_H
+
+#include "player/chunk.h"
+#include "player/settings.h"
+#include "player/slot.h"
+
+namespace st4vla::player {
+
+/// Times beyond it are nobody's clock (36 years); differences of two below it cannot overflow.
+constexpr std::int64_t kLatest_ns = std::int64_t{1} << 60;
+
+class Inbox {
+public:
+    enum class Taken { kNothing, kNewer, kOld, kFromTheFuture };
+
+    /// Check a chunk against the config, and keep it in the place of the one before.
+    st4vla_player_status put(const st4vla_player_config &config, const st4vla_wire_action_chunk &chunk,
+                             const void *actions, std::size_t bytes) noexcept;
+
+    /// Copy the newest chunk to `chunk`, if there is one that may follow it; `current` says whether `chunk` holds one.
+    Taken take(std::int64_t now_ns, bool current, Chunk *chunk) noexcept;
+
+    /// Let go of what nobody took.
+    void forget() noexcept { slot_.take(); }
+
+private:
+    Slot<Chunk> slot_;
+};
+
+}  // namespace st4vla::player
+
+#endif  // ST4VLA_PLAYER_INBOX_H
