@@ -112,7 +112,12 @@ typedef struct st4vla_player_config {
 
 typedef struct st4vla_player_input {
     int64_t now_ns;
-    uint32_t ticks;        /* milliseconds since the last step: 1; more if the robot missed commands; 0: stand still */
+    /*
+     * Milliseconds since the last step: 1, or more if the robot missed commands; 0: stand still. A robot that hears nothing
+     * goes on with the acceleration of its last command, as a Franka does, and the setpoint goes on from there: its
+     * velocity may pass its bound by what was gained so, acceleration and jerk do not.
+     */
+    uint32_t ticks;
     uint32_t has_measured; /* 1: `measured` says where the arm is */
     double measured[ST4VLA_MAX_JOINTS]; /* the hand's position (3 numbers), or the joints */
 } st4vla_player_input;

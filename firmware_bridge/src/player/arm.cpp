@@ -59,32 +59,32 @@ st4vla_player_status Arm::reset(const Settings &settings, const double *base_T_e
     return ST4VLA_PLAYER_OK;
 }
 
-bool Arm::follow(const Settings &settings, const Motion &asked, const double *measured) noexcept
+bool Arm::follow(const Settings &settings, const Motion &asked, const double *measured, Tick tick) noexcept
 {
     const double leash_m = settings.config.leash_m, leash_rad = settings.config.leash_rad;
     if (!settings.joints) {
         const Vec3 hand = measured != nullptr ? vector_of(measured) : Vec3{};
         const Vec3 goal = point_.goal() + vector_of(asked.speed) * kTick_s;
-        const bool moved = point_.follow(goal, leash_m, measured != nullptr ? &hand : nullptr);
-        return rotation_.follow(vector_of(asked.speed + 3), leash_rad) || moved;
+        const bool moved = point_.follow(goal, leash_m, measured != nullptr ? &hand : nullptr, tick);
+        return rotation_.follow(vector_of(asked.speed + 3), leash_rad, tick) || moved;
     }
     bool moved = false;
     for (int i = 0; i < settings.motion; ++i) {
         const double goal = settings.positions ? asked.at[i] : joints_[i].goal()[0] + asked.speed[i] * kTick_s;
         const Vec<1> joint{{measured != nullptr ? measured[i] : 0.0}};
-        moved |= joints_[i].follow({{goal}}, leash_rad, measured != nullptr ? &joint : nullptr);
+        moved |= joints_[i].follow({{goal}}, leash_rad, measured != nullptr ? &joint : nullptr, tick);
     }
     return moved;
 }
 
-void Arm::brake(const Settings &settings) noexcept
+void Arm::brake(const Settings &settings, Tick tick) noexcept
 {
     if (!settings.joints) {
-        point_.brake();
-        rotation_.brake();
+        point_.brake(tick);
+        rotation_.brake(tick);
         return;
     }
-    std::for_each(joints_, joints_ + settings.motion, [](auto &joint) { joint.brake(); });
+    std::for_each(joints_, joints_ + settings.motion, [tick](auto &joint) { joint.brake(tick); });
 }
 
 Motion Arm::done(const Settings &settings) const noexcept

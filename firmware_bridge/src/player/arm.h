@@ -15,10 +15,10 @@ public:
 
     /// Move for a tick as is asked. `measured` is the hand's position or the joints, or nullptr. Returns whether less
     /// was done than was asked for.
-    bool follow(const Settings &settings, const Motion &asked, const double *measured) noexcept;
+    bool follow(const Settings &settings, const Motion &asked, const double *measured, Tick tick) noexcept;
 
     /// Slow down for a tick.
-    void brake(const Settings &settings) noexcept;
+    void brake(const Settings &settings, Tick tick) noexcept;
 
     /// What is being done, in the terms in which it is asked for.
     Motion done(const Settings &settings) const noexcept;

@@ -23,14 +23,19 @@ public:
     {
         count_ = count;
         newest_ = 0;
+        exchanged_ = {};
         std::fill(samples_, samples_ + count, value);
     }
 
     void push(const Vec<D> &value) noexcept
     {
-        newest_ = newest_ + 1 == count_ ? 0 : newest_ + 1;
+        newest_ = oldest();
+        exchanged_ = value - samples_[newest_];
         samples_[newest_] = value;
     }
+
+    /// The sample that would change the mean once more as the last one did.
+    Vec<D> again() const noexcept { return samples_[oldest()] + exchanged_; }
 
     /// Summed anew each time: a running sum would drift away over days.
     Vec<D> mean() const noexcept
@@ -53,7 +58,10 @@ public:
     }
 
 private:
+    int oldest() const noexcept { return newest_ + 1 == count_ ? 0 : newest_ + 1; }
+
     Vec<D> samples_[kMaxAverage] = {};
+    Vec<D> exchanged_{};
     int count_ = 1, newest_ = 0;
 };
 

@@ -11,7 +11,7 @@ void RotationFollower::reset(const Quaternion &rotation, const Bounds<3> &bounds
     velocities_.reset(bounds.average, {});
 }
 
-bool RotationFollower::follow(const Vec3 &turn_rad_s, double leash_rad) noexcept
+bool RotationFollower::follow(const Vec3 &turn_rad_s, double leash_rad, Tick tick) noexcept
 {
     const Quaternion start = ahead();
     const Vec3 error = to_vector(goal_ * conjugate(start));
@@ -19,7 +19,7 @@ bool RotationFollower::follow(const Vec3 &turn_rad_s, double leash_rad) noexcept
     Vec3 turn = shortened(turn_rad_s, bounds_.speed);
     bool moved = norm(error) > leash_rad || norm(turn_rad_s - turn) > kNoError;
     moved |= turn_goal(norm(error) > leash_rad ? from_vector(held) * start : goal_, turn);
-    move(following(held, turn, bounds_));
+    move(following(held, turn, bounds_), tick);
     return moved;
 }
 
@@ -36,9 +36,9 @@ bool RotationFollower::turn_goal(const Quaternion &from, Vec3 &turn_rad_s) noexc
     return true;
 }
 
-void RotationFollower::brake() noexcept
+void RotationFollower::brake(Tick tick) noexcept
 {
-    move({});
+    move({}, tick);
     goal_ = ahead();
 }
 
@@ -48,9 +48,9 @@ Quaternion RotationFollower::ahead() const noexcept
     return from_vector(velocities_.pending() * kTick_s) * commanded_;
 }
 
-void RotationFollower::move(const Vec3 &wanted) noexcept
+void RotationFollower::move(const Vec3 &wanted, Tick tick) noexcept
 {
-    velocity_ = allowed(velocity_, wanted, {}, bounds_);
+    velocity_ = tick == Tick::kHeard ? allowed(velocity_, wanted, {}, bounds_) : velocities_.again();
     velocities_.push(velocity_);
     commanded_velocity_ = velocities_.mean();
     commanded_ = normalized(from_vector(commanded_velocity_ * kTick_s) * commanded_);

@@ -8,6 +8,11 @@
 
 namespace st4vla::player {
 
+/// Whether the robot hears of a tick. One that does not carries on with the acceleration of its last command, as a Franka
+/// does, and the commands that follow must go on from there: in a tick that was missed a follower does the same. Its
+/// acceleration and its jerk stay within their bounds; its velocity may pass them by what is gained in those ticks.
+enum class Tick { kHeard, kMissed };
+
 /// A position in D dimensions: three for the hand, one for each joint.
 ///
 /// Inside, a point moves with bounded velocity and acceleration; what is commanded is the mean of its last positions.
@@ -29,7 +34,7 @@ public:
     /// The goal is held to within `leash` of the inner point, and of `anchor` where there is one. A point that moves has
     /// a longer one, by what it needs to brake: a goal nearer than that could only be overshot. Returns whether the goal
     /// was moved.
-    bool follow(const Vec<D> &goal, double leash, const Vec<D> *anchor) noexcept
+    bool follow(const Vec<D> &goal, double leash, const Vec<D> *anchor, Tick tick) noexcept
     {
         const double longest = leash + braking_distance(norm(velocity_), kCatchUpShare * bounds_.cut, kTick_s);
         Vec<D> held = inner_ + shortened(goal - inner_, longest);
@@ -46,14 +51,14 @@ public:
         const Vec<D> goal_velocity = shortened((held - goal_) * (1.0 / kTick_s), bounds_.speed);
         const Vec<D> error = held - goal_velocity * kTick_s - inner_;
         goal_ = held;
-        move(following(error, goal_velocity, bounds_));
+        move(following(error, goal_velocity, bounds_), tick);
         return norm(moved) > kNoError;
     }
 
     /// Slow down for a tick, and forget where the goal was.
-    void brake() noexcept
+    void brake(Tick tick) noexcept
     {
-        move({});
+        move({}, tick);
         goal_ = inner_;
     }
 
@@ -65,9 +70,9 @@ public:
     bool at_rest() const noexcept { return is_zero(velocity_) && is_zero(commanded_velocity_); }
 
 private:
-    void move(const Vec<D> &wanted) noexcept
+    void move(const Vec<D> &wanted, Tick tick) noexcept
     {
-        velocity_ = allowed(velocity_, wanted, inner_, bounds_);
+        velocity_ = tick == Tick::kHeard ? allowed(velocity_, wanted, inner_, bounds_) : velocities_.again();
         inner_ = inner_ + velocity_ * kTick_s;
         positions_.push(inner_);
         velocities_.push(velocity_);
@@ -95,10 +100,10 @@ public:
 
     /// Move for a tick, towards a goal that turns with `turn_rad_s` during it. The goal is held to within `leash_rad` of
     /// where this ends up. Returns whether the goal was moved.
-    bool follow(const Vec3 &turn_rad_s, double leash_rad) noexcept;
+    bool follow(const Vec3 &turn_rad_s, double leash_rad, Tick tick) noexcept;
 
     /// Slow down for a tick, and forget where the goal was.
-    void brake() noexcept;
+    void brake(Tick tick) noexcept;
 
     const Vec3 &inner_velocity() const noexcept { return velocity_; }
     const Quaternion &commanded() const noexcept { return commanded_; }
@@ -109,7 +114,7 @@ public:
 private:
     Quaternion ahead() const noexcept;
     bool turn_goal(const Quaternion &from, Vec3 &turn_rad_s) noexcept;
-    void move(const Vec3 &wanted) noexcept;
+    void move(const Vec3 &wanted, Tick tick) noexcept;
 
     Bounds<3> bounds_{};
     Quaternion home_, goal_, commanded_;

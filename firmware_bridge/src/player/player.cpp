@@ -62,7 +62,8 @@ st4vla_player_status Player::step(const st4vla_player_input &input, st4vla_playe
     if (anchored_ && !too_many) {
         for (std::uint32_t left = input.ticks; left > 0; --left) {
             const std::int64_t ahead_ns = static_cast<std::int64_t>(left - 1) * ST4VLA_PLAYER_TICK_NS;
-            advance(verdict, now_ns - ahead_ns, input.has_measured != 0 ? input.measured : nullptr);
+            const Tick tick = left > 1 ? Tick::kMissed : Tick::kHeard;
+            advance(verdict, now_ns - ahead_ns, input.has_measured != 0 ? input.measured : nullptr, tick);
         }
         if (verdict.pace <= ST4VLA_PACE_SLOW && settings_.config.gripper_index != ST4VLA_NO_GRIPPER) {
             gripper = gripper_.command(chunk_.actions[verdict.action_index][settings_.config.gripper_index]);
@@ -172,7 +173,7 @@ Player::Verdict Player::judge(std::int64_t now_ns) noexcept
     return verdict;
 }
 
-void Player::advance(const Verdict &verdict, std::int64_t clock_ns, const double *measured) noexcept
+void Player::advance(const Verdict &verdict, std::int64_t clock_ns, const double *measured, Tick tick) noexcept
 {
     const bool jumped = clock_.tick(clock_ns);
     // What is not due yet or used up asks for no speed, but its goal is still to be reached.
@@ -180,7 +181,7 @@ void Player::advance(const Verdict &verdict, std::int64_t clock_ns, const double
                        (verdict.pace == ST4VLA_PACE_HOLD && verdict.reason != ST4VLA_PLAYER_REASON_USED_UP &&
                         verdict.reason != ST4VLA_PLAYER_REASON_NOT_DUE);
     if (rests) {
-        arm_.brake(settings_);
+        arm_.brake(settings_, tick);
         // Once something is asked for again, it begins with what is done.
         asked_ = arm_.done(settings_);
         reference_.forget();
@@ -193,7 +194,7 @@ void Player::advance(const Verdict &verdict, std::int64_t clock_ns, const double
         splice_ = false;
     }
     asked_ = reference_.at(settings_, chunk_, clock_.time_ns());
-    limited_ = arm_.follow(settings_, asked_, measured) || reference_.limited();
+    limited_ = arm_.follow(settings_, asked_, measured, tick) || reference_.limited();
 }
 
 void Player::fill(const Verdict &verdict, st4vla_player_gripper gripper,

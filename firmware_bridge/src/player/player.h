@@ -51,7 +51,7 @@ private:
     void take_chunk(std::int64_t now_ns) noexcept;
     void latch_stop(int reason) noexcept;
     Verdict judge(std::int64_t now_ns) noexcept;
-    void advance(const Verdict &verdict, std::int64_t clock_ns, const double *measured) noexcept;
+    void advance(const Verdict &verdict, std::int64_t clock_ns, const double *measured, Tick tick) noexcept;
     void fill(const Verdict &verdict, st4vla_player_gripper gripper, st4vla_player_setpoint *setpoint) const noexcept;
     void share(const Verdict &verdict) noexcept;
 

@@ -21,12 +21,20 @@ class Derivatives {
 public:
     void restart() { known_ = 0; }
 
+    /// The robot missed up to so many commands, and went on as it was: it may be faster than allowed by what it gained in
+    /// them, and from there only slow down.
+    void missed(int ticks) { gained_s_ = 1e-3 * ticks; }
+
     /// Take the move of a tick; what is compared with the limits depends on how many moves in a row are known.
     void take(const char *what, const Vec<D> &move, const st4vla_player_limits &limits)
     {
         const Vec<D> velocity = move * 1e3, acceleration = (velocity - velocity_) * 1e3;
         const Vec<D> jerk = (acceleration - acceleration_) * 1e3;
-        compare(what, "velocity", norm(velocity), limits.velocity, 1e-9);
+        const double fastest_now = gained_s_ > 0.0 ? limits.velocity + limits.acceleration * gained_s_
+                                                   : std::fmax(limits.velocity, excess_ ? norm(velocity_) : 0.0);
+        compare(what, "velocity", norm(velocity), fastest_now, 1e-9);
+        excess_ = norm(velocity) > limits.velocity && (excess_ || gained_s_ > 0.0);
+        gained_s_ = 0.0;
         if (known_ >= 1) {
             compare(what, "acceleration", norm(acceleration), limits.acceleration, 1e-8);
         }
@@ -53,6 +61,8 @@ private:
     }
 
     Vec<D> velocity_{}, acceleration_{};
+    double gained_s_ = 0.0;
+    bool excess_ = false;
     int known_ = 0;
 };
 
@@ -71,6 +81,13 @@ public:
         }
     }
 
+    /// The next setpoint comes after so many that the robot did not get.
+    void missed(int ticks)
+    {
+        restart();
+        missed_ = ticks;
+    }
+
     void take(const st4vla_player_setpoint &setpoint)
     {
         const bool of_joints = config_.representation != ST4VLA_ACTION_EE_DELTA;
@@ -80,6 +97,14 @@ public:
             take_pose(setpoint);
         }
         last_ = setpoint;
+        if (fresh_ && missed_ > 0) {
+            translation.missed(missed_);
+            rotation.missed(missed_);
+            for (auto &joint : joints) {
+                joint.missed(missed_);
+            }
+            missed_ = 0;
+        }
         fresh_ = false;
     }
 
@@ -143,6 +168,7 @@ private:
     const st4vla_player_config config_;
     st4vla_player_setpoint last_{};
     bool fresh_ = true;
+    int missed_ = 0;
 };
 
 }  // namespace st4vla::player

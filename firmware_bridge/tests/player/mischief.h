@@ -132,10 +132,9 @@ inline void play_mischief(const std::uint8_t *data, std::size_t size)
             }
         } else if (deed == 150) {
             rig.input.ticks = bytes.next<std::uint8_t>() % ST4VLA_PLAYER_MAX_TICKS;
-            rig.check.restart();
+            rig.check.missed(static_cast<int>(rig.input.ticks));
             rig.step();
             rig.input.ticks = 1;
-            rig.check.restart();
         }
         rig.run_ms(1 + bytes.next<std::uint8_t>() % 64);
     }

@@ -63,7 +63,7 @@ void full_speed_into_a_corner_stops_in_it()
     PointFollower<3> point;
     point.reset({}, bounds);
     for (int i = 0; i < 2000; ++i) {
-        point.follow({{9.0, 9.0, 9.0}}, 10.0, nullptr);
+        point.follow({{9.0, 9.0, 9.0}}, 10.0, nullptr, Tick::kHeard);
         for (int k = 0; k < 3; ++k) {
             CHECK(point.commanded()[k] <= bounds.high[k]);
         }
@@ -82,7 +82,7 @@ void a_goal_at_rest_is_reached_without_overshoot_and_soon()
     point.reset({}, bounds);
     int ticks = 0;
     do {
-        point.follow({{0.5, 0.25, 0.0}}, 10.0, nullptr);
+        point.follow({{0.5, 0.25, 0.0}}, 10.0, nullptr, Tick::kHeard);
         CHECK(point.commanded()[0] <= 0.5 + 1e-8);
         ++ticks;
     } while (!point.at_rest() && ticks < 5000);
@@ -98,7 +98,7 @@ void a_moving_goal_is_followed_without_lag_but_the_average()
     PointFollower<3> point;
     point.reset({}, bounds);
     for (int i = 1; i <= 1000; ++i) {
-        point.follow({{0.3e-3 * i, 0.0, 0.0}}, 10.0, nullptr);
+        point.follow({{0.3e-3 * i, 0.0, 0.0}}, 10.0, nullptr, Tick::kHeard);
     }
     CHECK(std::fabs(point.commanded()[0] - 0.3e-3 * (1000 - 1.5)) <= 1e-9);
 }
