@@ -35,7 +35,7 @@ typedef struct st4vla_robot_state {
     double joint_positions_rad[ST4VLA_MAX_JOINTS];
     double joint_velocities_rad_s[ST4VLA_MAX_JOINTS];
     double base_T_ee[16];
-    double commanded_base_T_ee[16]; /* what the robot was last told, from where a motion must begin */
+    double commanded_base_T_ee[16]; /* where the robot was last sent, by a command or, where it heard none, by itself */
     double commanded_positions_rad[ST4VLA_MAX_JOINTS];
     double gripper_width_m; /* 0 where nobody measures it */
 } st4vla_robot_state;
@@ -59,7 +59,8 @@ typedef struct st4vla_robot {
 /* For other threads than the control thread. */
 typedef struct st4vla_control_report {
     uint64_t cycles;          /* milliseconds that were commanded */
-    uint64_t missed;          /* milliseconds that the robot went without a command */
+    uint64_t missed;          /* milliseconds in which the robot was not read, nor commanded */
+    uint64_t unheard;         /* commands that did not reach the robot, and that it went on without */
     uint64_t slow_cycles;     /* cycles of which read to written took over 300 us */
     int64_t longest_cycle_ns; /* from read to written */
     uint64_t gripper_events;  /* that were carried out */

@@ -118,6 +118,8 @@ typedef struct st4vla_player_input {
      * velocity may pass its bound by what was gained so, acceleration and jerk do not.
      */
     uint32_t ticks;
+    uint32_t unheard; /* 1: the robot did not get the setpoint before, and went on by itself for that millisecond too */
+    uint32_t reserved;     /* 0 */
     uint32_t has_measured; /* 1: `measured` says where the arm is */
     double measured[ST4VLA_MAX_JOINTS]; /* the hand's position (3 numbers), or the joints */
 } st4vla_player_input;

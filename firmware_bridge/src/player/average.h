@@ -18,6 +18,18 @@ constexpr int kMaxAverage = 128;
 template <int D>
 class Average {
 public:
+    Average() = default;
+    Average(const Average &other) noexcept { *this = other; }
+    /// Of the samples, only those in use are copied.
+    Average &operator=(const Average &other) noexcept
+    {
+        count_ = other.count_;
+        newest_ = other.newest_;
+        exchanged_ = other.exchanged_;
+        std::copy(other.samples_, other.samples_ + count_, samples_);
+        return *this;
+    }
+
     /// Average over `count` samples, 1 to kMaxAverage, all of them `value` at first.
     void reset(int count, const Vec<D> &value) noexcept
     {

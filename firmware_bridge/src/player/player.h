@@ -51,6 +51,7 @@ private:
     void take_chunk(std::int64_t now_ns) noexcept;
     void latch_stop(int reason) noexcept;
     Verdict judge(std::int64_t now_ns) noexcept;
+    void go_on_as_the_robot_did() noexcept;
     void advance(const Verdict &verdict, std::int64_t clock_ns, const double *measured, Tick tick) noexcept;
     void fill(const Verdict &verdict, st4vla_player_gripper gripper, st4vla_player_setpoint *setpoint) const noexcept;
     void share(const Verdict &verdict) noexcept;
@@ -66,6 +67,7 @@ private:
     Reference reference_;
     Motion asked_{};  ///< What was asked for, or done, at the last tick.
     Arm arm_;
+    Arm before_;  ///< As it was before the last tick.
     Gripper gripper_;
     PlanClock clock_;
     std::int64_t last_ns_ = 0;
@@ -75,6 +77,8 @@ private:
     bool splice_ = false;  ///< What is asked for has changed.
     bool joins_ = false;   ///< It takes the place of actions that were being executed.
     bool ran_ = false;     ///< The last step executed an action.
+    bool rests_ = true;    ///< The last tick braked, and followed nothing.
+    bool has_before_ = false;
 };
 
 }  // namespace st4vla::player

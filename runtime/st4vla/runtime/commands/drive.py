@@ -114,6 +114,7 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
         "why": control.text,
         "cycles": report.cycles,
         "missed": report.missed,
+        "unheard": report.unheard,
         "slow_cycles": report.slow_cycles,
         "longest_cycle_us": report.longest_cycle_ns // 1000,
         "gripper_events": report.gripper_events,
