@@ -73,6 +73,26 @@ def test_noise_from_a_policy_moves_the_arm_without_a_reflex(endpoint: str, robot
     assert (status["mode"], status["errors"]) == ("idle", [])
 
 
+def test_commands_that_are_lost_on_their_way_end_no_motion(endpoint: str, robot: VirtualFranka) -> None:
+    for attempt in range(ATTEMPTS):
+        drive = Drive(endpoint, robot.address, "--no-gripper", "--seconds", "4", *WORKSPACE)
+        await_mode(robot, "move")
+        before = robot.ask("status")["lost_commands"]
+        for lost in (1, 3, 7, 12, 18):
+            time.sleep(0.3)
+            robot.ask(f"lose {lost}")
+        figures = drive.result()
+        status = robot.ask("status")
+        # More than were taken away: the machine was too busy, and twenty in a row end any motion.
+        if figures["ok"] or status["lost_commands"] == before + 41 or attempt == ATTEMPTS - 1:
+            break
+        Franka(robot.address, FrankaConfig(real_time=False, gripper=False)).recover(looked=True)
+    assert figures["ended"] == "at_rest", figures
+    assert status["lost_commands"] >= before + 41
+    assert figures["corrections"] > 0
+    assert status["errors"] == []
+
+
 def test_a_reflex_ends_the_run_with_the_robots_own_words_and_only_somebody_lets_it_go_on(
     endpoint: str, robot: VirtualFranka
 ) -> None:

@@ -60,7 +60,6 @@ typedef struct st4vla_robot {
 typedef struct st4vla_control_report {
     uint64_t cycles;          /* milliseconds that were commanded */
     uint64_t missed;          /* milliseconds in which the robot was not read, nor commanded */
-    uint64_t unheard;         /* commands that did not reach the robot, and that it went on without */
     uint64_t slow_cycles;     /* cycles of which read to written took over 300 us */
     int64_t longest_cycle_ns; /* from read to written */
     uint64_t gripper_events;  /* that were carried out */

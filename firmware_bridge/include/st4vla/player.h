@@ -118,10 +118,11 @@ typedef struct st4vla_player_input {
      * velocity may pass its bound by what was gained so, acceleration and jerk do not.
      */
     uint32_t ticks;
-    uint32_t unheard; /* 1: the robot did not get the setpoint before, and went on by itself for that millisecond too */
-    uint32_t reserved;     /* 0 */
     uint32_t has_measured; /* 1: `measured` says where the arm is */
     double measured[ST4VLA_MAX_JOINTS]; /* the hand's position (3 numbers), or the joints */
+    uint32_t has_sent; /* 1: `sent` says where the robot was sent last, by a setpoint or, where it heard none, by itself */
+    uint32_t reserved; /* 0 */
+    double sent[16];   /* row-major 4 x 4, or the joints */
 } st4vla_player_input;
 
 typedef struct st4vla_player_setpoint {
@@ -151,6 +152,7 @@ typedef struct st4vla_player_report {
     uint64_t chunks_refused_time; /* from the future */
     uint64_t clock_steps_back;    /* steps whose time was before that of the step before */
     uint64_t stops;               /* by age, or told */
+    uint64_t corrections;         /* times that the robot had not heard of setpoints, and went on from elsewhere */
     uint64_t chunk_id;
     uint16_t pace;
     uint16_t reason;

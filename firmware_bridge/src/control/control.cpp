@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cmath>
 #include <new>
 
 #include "control/hand.h"
@@ -15,8 +14,6 @@ namespace {
 
 /// A cycle that takes longer leaves a robot's own network and computer too little of its millisecond.
 constexpr std::int64_t kSlowCycle_ns = 300'000;
-/// Robots tell of commands in single precision; what differs by less, metres or radians, is the same.
-constexpr double kSame = 3e-7;
 
 std::int64_t monotonic_ns() noexcept
 {
@@ -40,18 +37,15 @@ struct st4vla_control {
     st4vla::control::Hand hand;
     st4vla::control::Published<st4vla_robot_state> state;
     std::atomic<bool> ending{false}, running{false};
-    std::atomic<std::uint64_t> cycles{0}, missed{0}, unheard{0}, slow_cycles{0}, runs{0};
+    std::atomic<std::uint64_t> cycles{0}, missed{0}, slow_cycles{0}, runs{0};
     std::atomic<std::int64_t> longest_cycle_ns{0};
     st4vla_player_status player_status = ST4VLA_PLAYER_OK;
     char text[ST4VLA_CONTROL_TEXT_BYTES] = {};
 
 private:
     bool measure(st4vla_robot_state &measured) noexcept;
-    bool was_heard(const st4vla_robot_state &measured) const noexcept;
     bool command(const st4vla_robot_state &measured, std::uint32_t ticks, bool &at_rest) noexcept;
     st4vla_control_status cycle_until_told() noexcept;
-
-    st4vla_player_setpoint commanded{};  ///< In the cycle before.
 };
 
 /// Read from the robot; false if it has stopped.
@@ -68,16 +62,6 @@ bool st4vla_control::measure(st4vla_robot_state &measured) noexcept
     return true;
 }
 
-/// Whether the robot was last sent where it was told to go. One that heard nothing went on by itself, and says where.
-bool st4vla_control::was_heard(const st4vla_robot_state &measured) const noexcept
-{
-    const double *told = robot.joints != 0 ? commanded.joint_positions_rad : commanded.base_T_ee;
-    const double *sent = robot.joints != 0 ? measured.commanded_positions_rad : measured.commanded_base_T_ee;
-    const int count = robot.joints != 0 ? static_cast<int>(std::min<std::uint32_t>(measured.joint_count, ST4VLA_MAX_JOINTS))
-                                        : 16;
-    return std::equal(told, told + count, sent, [](double a, double b) { return std::fabs(a - b) <= kSame; });
-}
-
 /// Step the player and command its setpoint; false if the robot has stopped.
 bool st4vla_control::command(const st4vla_robot_state &measured, std::uint32_t ticks, bool &at_rest) noexcept
 {
@@ -89,10 +73,10 @@ bool st4vla_control::command(const st4vla_robot_state &measured, std::uint32_t t
     st4vla_player_input input{};
     input.now_ns = began_ns;
     input.ticks = std::min<std::uint32_t>(ticks, ST4VLA_PLAYER_MAX_TICKS);
-    // What was missed for longer was not unheard.
-    input.unheard = ticks == 1 && !was_heard(measured) ? 1 : 0;
-    unheard.fetch_add(input.unheard, std::memory_order_relaxed);
     input.has_measured = 1;
+    // In the first cycle nothing was commanded yet; after missed ones the robot has not told of the last command.
+    input.has_sent = ticks == 1 ? 1 : 0;
+    std::copy_n(robot.joints != 0 ? measured.commanded_positions_rad : measured.commanded_base_T_ee, 16, input.sent);
     if (robot.joints == 0) {
         for (int axis = 0; axis < 3; ++axis) {
             input.measured[axis] = measured.base_T_ee[4 * axis + 3];
@@ -100,13 +84,14 @@ bool st4vla_control::command(const st4vla_robot_state &measured, std::uint32_t t
     } else {
         std::copy_n(measured.joint_positions_rad, ST4VLA_MAX_JOINTS, input.measured);
     }
-    st4vla_player_step(player, &input, &commanded);
-    at_rest = told && commanded.at_rest != 0 && commanded.pace == ST4VLA_PACE_STOP;
-    if (robot.write(robot.user, &commanded, at_rest ? 1 : 0, text) != 0) {
+    st4vla_player_setpoint setpoint{};
+    st4vla_player_step(player, &input, &setpoint);
+    at_rest = told && setpoint.at_rest != 0 && setpoint.pace == ST4VLA_PACE_STOP;
+    if (robot.write(robot.user, &setpoint, at_rest ? 1 : 0, text) != 0) {
         return false;
     }
-    if (commanded.gripper != ST4VLA_PLAYER_GRIPPER_NOTHING) {
-        hand.wish(static_cast<st4vla_player_gripper>(commanded.gripper));
+    if (setpoint.gripper != ST4VLA_PLAYER_GRIPPER_NOTHING) {
+        hand.wish(static_cast<st4vla_player_gripper>(setpoint.gripper));
     }
     const std::int64_t took_ns = monotonic_ns() - began_ns;
     cycles.fetch_add(1, std::memory_order_relaxed);
@@ -222,7 +207,6 @@ st4vla_control_status st4vla_control_read(const st4vla_control *control, st4vla_
     *report = {};
     report->cycles = control->cycles.load(std::memory_order_relaxed);
     report->missed = control->missed.load(std::memory_order_relaxed);
-    report->unheard = control->unheard.load(std::memory_order_relaxed);
     report->slow_cycles = control->slow_cycles.load(std::memory_order_relaxed);
     report->longest_cycle_ns = control->longest_cycle_ns.load(std::memory_order_relaxed);
     report->gripper_events = control->hand.events();

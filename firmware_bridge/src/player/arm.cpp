@@ -87,6 +87,44 @@ void Arm::brake(const Settings &settings, Tick tick) noexcept
     std::for_each(joints_, joints_ + settings.motion, [tick](auto &joint) { joint.brake(tick); });
 }
 
+void Arm::coast(const Settings &settings) noexcept
+{
+    if (!settings.joints) {
+        point_.coast();
+        rotation_.coast();
+        return;
+    }
+    std::for_each(joints_, joints_ + settings.motion, [](auto &joint) { joint.coast(); });
+}
+
+void Arm::aim_as(const Settings &settings, const Arm &other) noexcept
+{
+    point_.aim_as(other.point_);
+    rotation_.aim_as(other.rotation_);
+    for (int i = 0; settings.joints && i < settings.motion; ++i) {
+        joints_[i].aim_as(other.joints_[i]);
+    }
+}
+
+double Arm::distance(const Settings &settings, const double *sent) const noexcept
+{
+    double largest = 0.0;
+    for (int i = 0; settings.joints && i < settings.motion; ++i) {
+        largest = std::max(largest, std::fabs(joints_[i].commanded()[0] - sent[i]));
+    }
+    if (!settings.joints) {
+        double rotation[9];
+        to_matrix(rotation_.commanded(), rotation, 3);
+        for (int i = 0; i < 3; ++i) {
+            largest = std::max(largest, std::fabs(point_.commanded()[i] - sent[4 * i + 3]));
+            for (int j = 0; j < 3; ++j) {
+                largest = std::max(largest, std::fabs(rotation[3 * i + j] - sent[4 * i + j]));
+            }
+        }
+    }
+    return largest;
+}
+
 Motion Arm::done(const Settings &settings) const noexcept
 {
     Motion motion{};

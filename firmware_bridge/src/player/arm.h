@@ -20,6 +20,15 @@ public:
     /// Slow down for a tick.
     void brake(const Settings &settings, Tick tick) noexcept;
 
+    /// Do what a robot does in a tick that it does not hear of.
+    void coast(const Settings &settings) noexcept;
+
+    /// Go where another was going.
+    void aim_as(const Settings &settings, const Arm &other) noexcept;
+
+    /// The largest difference from a row-major 4 x 4 pose, or from joint positions.
+    double distance(const Settings &settings, const double *sent) const noexcept;
+
     /// What is being done, in the terms in which it is asked for.
     Motion done(const Settings &settings) const noexcept;
 

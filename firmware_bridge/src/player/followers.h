@@ -62,6 +62,11 @@ public:
         goal_ = inner_;
     }
 
+    /// Do what a robot does in a tick that it does not hear of; the goal stays.
+    void coast() noexcept { move({}, Tick::kMissed); }
+
+    void aim_as(const PointFollower &other) noexcept { goal_ = other.goal_; }
+
     const Vec<D> &goal() const noexcept { return goal_; }
     const Vec<D> &inner_velocity() const noexcept { return velocity_; }
     const Vec<D> &commanded() const noexcept { return commanded_; }
@@ -104,6 +109,11 @@ public:
 
     /// Slow down for a tick, and forget where the goal was.
     void brake(Tick tick) noexcept;
+
+    /// Do what a robot does in a tick that it does not hear of; the goal stays.
+    void coast() noexcept { move({}, Tick::kMissed); }
+
+    void aim_as(const RotationFollower &other) noexcept { goal_ = other.goal_; }
 
     const Vec3 &inner_velocity() const noexcept { return velocity_; }
     const Quaternion &commanded() const noexcept { return commanded_; }

@@ -38,7 +38,8 @@ st4vla_player_status Player::anchor(const double *base_T_ee, const double *joint
     }
     // Chunks of before were meant for an arm that was elsewhere.
     inbox_.forget();
-    has_chunk_ = limited_ = ran_ = has_before_ = false;
+    has_chunk_ = limited_ = ran_ = false;
+    past_.forget();
     anchored_ = splice_ = true;
     asked_ = arm_.done(settings_);
     reference_.forget();
@@ -60,10 +61,9 @@ st4vla_player_status Player::step(const st4vla_player_input &input, st4vla_playe
     const Verdict verdict = judge(now_ns);
     st4vla_player_gripper gripper = ST4VLA_PLAYER_GRIPPER_NOTHING;
     if (anchored_ && !too_many) {
-        if (input.unheard != 0 && has_before_) {
-            go_on_as_the_robot_did();
+        if (input.has_sent != 0 && past_.correct(settings_, input.sent, arm_)) {
+            count(shared_.corrections);
         }
-        has_before_ = input.ticks > 0;
         for (std::uint32_t left = input.ticks; left > 0; --left) {
             const std::int64_t ahead_ns = static_cast<std::int64_t>(left - 1) * ST4VLA_PLAYER_TICK_NS;
             const Tick tick = left > 1 ? Tick::kMissed : Tick::kHeard;
@@ -177,27 +177,15 @@ Player::Verdict Player::judge(std::int64_t now_ns) noexcept
     return verdict;
 }
 
-/// Take the last tick back: the robot did not hear of it.
-void Player::go_on_as_the_robot_did() noexcept
-{
-    arm_ = before_;
-    if (rests_) {
-        arm_.brake(settings_, Tick::kMissed);
-        asked_ = arm_.done(settings_);
-    } else {
-        arm_.follow(settings_, asked_, nullptr, Tick::kMissed);
-    }
-}
-
 void Player::advance(const Verdict &verdict, std::int64_t clock_ns, const double *measured, Tick tick) noexcept
 {
     const bool jumped = clock_.tick(clock_ns);
     // What is not due yet or used up asks for no speed, but its goal is still to be reached.
-    rests_ = verdict.pace == ST4VLA_PACE_STOP ||
-             (verdict.pace == ST4VLA_PACE_HOLD && verdict.reason != ST4VLA_PLAYER_REASON_USED_UP &&
-              verdict.reason != ST4VLA_PLAYER_REASON_NOT_DUE);
-    before_ = arm_;
-    if (rests_) {
+    const bool rests = verdict.pace == ST4VLA_PACE_STOP ||
+                       (verdict.pace == ST4VLA_PACE_HOLD && verdict.reason != ST4VLA_PLAYER_REASON_USED_UP &&
+                        verdict.reason != ST4VLA_PLAYER_REASON_NOT_DUE);
+    past_.note(arm_);
+    if (rests) {
         arm_.brake(settings_, tick);
         // Once something is asked for again, it begins with what is done.
         asked_ = arm_.done(settings_);
@@ -253,6 +241,7 @@ st4vla_player_report Player::report() const noexcept
     report.chunks_refused_time = value(shared_.refused_time);
     report.clock_steps_back = value(shared_.steps_back);
     report.stops = value(shared_.stops);
+    report.corrections = value(shared_.corrections);
     report.chunk_id = value(shared_.chunk_id);
     report.pace = static_cast<std::uint16_t>(shared_.pace.load(std::memory_order_relaxed));
     report.reason = static_cast<std::uint16_t>(shared_.reason.load(std::memory_order_relaxed));

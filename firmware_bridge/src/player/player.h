@@ -8,6 +8,7 @@
 #include "player/gripper.h"
 #include "player/inbox.h"
 #include "player/plan_clock.h"
+#include "player/past.h"
 #include "player/reference.h"
 
 namespace st4vla::player {
@@ -40,7 +41,7 @@ private:
     };
     /// Written by the control thread, read by any.
     struct Shared {
-        std::atomic<std::uint64_t> steps{0}, played{0}, refused_old{0}, refused_time{0}, steps_back{0}, stops{0};
+        std::atomic<std::uint64_t> steps{0}, played{0}, refused_old{0}, refused_time{0}, steps_back{0}, stops{0}, corrections{0};
         std::atomic<std::uint64_t> chunk_id{0};
         std::atomic<int> pace{ST4VLA_PACE_HOLD}, reason{ST4VLA_PLAYER_REASON_NO_CHUNK};
         std::atomic<bool> stopped{false}, at_rest{true};
@@ -51,7 +52,6 @@ private:
     void take_chunk(std::int64_t now_ns) noexcept;
     void latch_stop(int reason) noexcept;
     Verdict judge(std::int64_t now_ns) noexcept;
-    void go_on_as_the_robot_did() noexcept;
     void advance(const Verdict &verdict, std::int64_t clock_ns, const double *measured, Tick tick) noexcept;
     void fill(const Verdict &verdict, st4vla_player_gripper gripper, st4vla_player_setpoint *setpoint) const noexcept;
     void share(const Verdict &verdict) noexcept;
@@ -67,7 +67,7 @@ private:
     Reference reference_;
     Motion asked_{};  ///< What was asked for, or done, at the last tick.
     Arm arm_;
-    Arm before_;  ///< As it was before the last tick.
+    Past past_;
     Gripper gripper_;
     PlanClock clock_;
     std::int64_t last_ns_ = 0;
@@ -77,8 +77,6 @@ private:
     bool splice_ = false;  ///< What is asked for has changed.
     bool joins_ = false;   ///< It takes the place of actions that were being executed.
     bool ran_ = false;     ///< The last step executed an action.
-    bool rests_ = true;    ///< The last tick braked, and followed nothing.
-    bool has_before_ = false;
 };
 
 }  // namespace st4vla::player

@@ -59,7 +59,6 @@ class ControlReport(Structure):
     _fields_ = (
         ("cycles", c_uint64),
         ("missed", c_uint64),
-        ("unheard", c_uint64),
         ("slow_cycles", c_uint64),
         ("longest_cycle_ns", c_int64),
         ("gripper_events", c_uint64),

@@ -109,6 +109,7 @@ class PlayerReport(Structure):
         ("chunks_refused_time", c_uint64),
         ("clock_steps_back", c_uint64),
         ("stops", c_uint64),
+        ("corrections", c_uint64),
         ("chunk_id", c_uint64),
         ("pace", c_uint16),
         ("reason", c_uint16),

@@ -1,0 +1,123 @@
+// Commands that a robot does not get: it goes on by itself, and the next one must be where it went.
+#include "player/rig.h"
+#include "player/robot_model.h"
+
+namespace {
+
+using namespace st4vla::player;
+
+/// How much a robot's own finite differences may show beyond a bound: of a pose told in single precision.
+constexpr double kToldJerk = 20.0;
+
+void check(const RobotModel &robot, const st4vla_player_config &config, double told)
+{
+    CHECK(robot.fastest_change > 1.0 && robot.fastest_turn_change > 1.0);
+    CHECK(robot.fastest_change <= config.translation.acceleration * 1.000001 + told * 1e-3);
+    CHECK(robot.fastest_jerk <= config.translation.jerk * 1.000001 + told + 1e-3);
+    CHECK(robot.fastest_turn_change <= config.rotation.acceleration * 1.000001 + told * 1e-3);
+    CHECK(robot.fastest_turn_jerk <= config.rotation.jerk * 1.000001 + told + 1e-2);
+}
+
+MadeChunk lively(const st4vla_player_config &config, std::uint64_t sequence, std::int64_t now_ns)
+{
+    const float way = sequence % 2 == 0 ? -0.02F : 0.02F;
+    return made_chunk(config, sequence, now_ns, 16, {way, 0.01F, way, way, 0.02F, 0.04F, 1});
+}
+
+/// The control loop itself was late: it is told how many milliseconds have passed.
+void after_missed_milliseconds_the_next_setpoint_is_where_the_robot_went()
+{
+    const st4vla_player_config config = default_config();
+    for (std::uint32_t missed = 1; missed < ST4VLA_PLAYER_MAX_TICKS; ++missed) {
+        Rig rig(config);
+        RobotModel robot(kHome);
+        for (int ms = 0; ms < 1500; ms += static_cast<int>(rig.input.ticks)) {
+            if (ms / 130 > (ms - static_cast<int>(rig.input.ticks)) / 130) {
+                CHECK(rig.put(lively(config, static_cast<std::uint64_t>(ms / 130) + 1, rig.now_ns())) == ST4VLA_PLAYER_OK);
+            }
+            rig.input.ticks = ms % 60 >= 59 - static_cast<int>(missed) ? missed + 1 : 1;
+            for (std::uint32_t i = 1; i < rig.input.ticks; ++i) {
+                robot.hear_nothing();
+            }
+            rig.check.missed(static_cast<int>(rig.input.ticks));
+            rig.step();
+            robot.hear(rig.setpoint);
+        }
+        check(robot, config, 0.0);
+    }
+}
+
+/// Commands were lost on their way: each millisecond is stepped, and the robot tells where it was sent.
+void commands_that_the_robot_did_not_hear_are_noticed_by_where_it_went()
+{
+    const st4vla_player_config config = default_config();
+    std::uint64_t corrections = 0;
+    for (int lost = 1; lost < 19; ++lost) {
+        Rig rig(config);
+        RobotModel robot(kHome);
+        for (int ms = 0; ms < 1500; ++ms) {
+            if (ms % 130 == 0) {
+                CHECK(rig.put(lively(config, static_cast<std::uint64_t>(ms / 130) + 1, rig.now_ns())) == ST4VLA_PLAYER_OK);
+            }
+            rig.check.missed(lost);
+            rig.step();
+            if (ms % 60 < lost) {
+                robot.hear_nothing();
+            } else {
+                robot.hear(rig.setpoint);
+            }
+            robot.tell(rig.input);
+        }
+        check(robot, config, kToldJerk);
+        st4vla_player_report report;
+        CHECK(st4vla_player_read(rig.player, &report) == ST4VLA_PLAYER_OK);
+        corrections += report.corrections;
+    }
+    CHECK(corrections > 100);
+}
+
+void a_robot_that_hears_everything_is_not_corrected()
+{
+    const st4vla_player_config config = default_config();
+    Rig rig(config);
+    RobotModel robot(kHome);
+    for (int ms = 0; ms < 1000; ++ms) {
+        if (ms % 130 == 0) {
+            CHECK(rig.put(lively(config, static_cast<std::uint64_t>(ms / 130) + 1, rig.now_ns())) == ST4VLA_PLAYER_OK);
+        }
+        rig.step();
+        robot.hear(rig.setpoint);
+        robot.tell(rig.input);
+    }
+    check(robot, config, 0.0);
+    st4vla_player_report report;
+    CHECK(st4vla_player_read(rig.player, &report) == ST4VLA_PLAYER_OK && report.corrections == 0);
+}
+
+void what_no_lost_command_explains_moves_nothing()
+{
+    const st4vla_player_config config = default_config();
+    Rig steady(config), told(config);
+    for (Rig *rig : {&steady, &told}) {
+        rig->put(1, 16, {0.02F, 0, 0, 0, 0.02F, 0, 1});
+    }
+    told.input.has_sent = 1;
+    for (int ms = 0; ms < 300; ++ms) {
+        const double numbers[] = {0.0, 1e9, -0.3, std::nan(""), HUGE_VAL};
+        std::fill(told.input.sent, told.input.sent + 16, numbers[ms % 5]);
+        steady.step();
+        told.step();
+        CHECK(told.x() == steady.x());
+    }
+}
+
+}  // namespace
+
+int main()
+{
+    after_missed_milliseconds_the_next_setpoint_is_where_the_robot_went();
+    commands_that_the_robot_did_not_hear_are_noticed_by_where_it_went();
+    a_robot_that_hears_everything_is_not_corrected();
+    what_no_lost_command_explains_moves_nothing();
+    return 0;
+}
