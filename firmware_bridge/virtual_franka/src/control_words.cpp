@@ -93,7 +93,7 @@ const std::map<std::string, Action> &actions()
                          [](Words &words, Controlled &to) { to.server.faults().lose_states(words.count(0, kMostCount)); }}},
         {"unplug", {"unplug: the cable is out", [](Words &, Controlled &to) { to.server.faults().set_unplugged(true); }}},
         {"plug", {"plug: the cable is in again", [](Words &, Controlled &to) { to.server.faults().set_unplugged(false); }}},
-        {"disconnect", {"disconnect: the robot closes its client's connection", [](Words &, Controlled &to) { to.server.disconnect(); }}},
+        {"disconnect", {"disconnect: the robot closes its client's connection", [](Words &, Controlled &to) { to.server.hang_up(); }}},
         {"reflex", {"reflex NAME: an error of the interface, such as joint_reflex",
                     [](Words &words, Controlled &to) { to.robot.reflex(named_errors(words)); }}},
         {"user_stop", {"user_stop on|off", [](Words &words, Controlled &to) { to.robot.user_stop(words.on()); }}},

@@ -19,6 +19,8 @@ T read(const char *bytes)
     return out;
 }
 
+constexpr int kLastPeriods = 200;
+
 /// Payload of each request, bytes, in the order of `Request`.
 constexpr std::size_t kPayloads[] = {
     sizeof(ConnectRequest), sizeof(MoveRequest), 0, sizeof(CollisionBehavior), sizeof(Joints), sizeof(Twist),
@@ -37,7 +39,8 @@ void FciServer::serve()
     if (faults_.unplugged()) {
         return;
     }
-    if (client_.open() && !client_.receive()) {
+    const bool ended = last_periods_ > 0 && --last_periods_ == 0;
+    if (client_.open() && (ended || !client_.receive())) {
         disconnect();
     }
     if (client_.open()) {
@@ -194,10 +197,19 @@ void FciServer::send_state()
     }
 }
 
+void FciServer::hang_up()
+{
+    if (client_.open()) {
+        client_.finish();
+        last_periods_ = kLastPeriods;
+    }
+}
+
 void FciServer::disconnect()
 {
-    client_.close();
+    client_.reset();
     greeted_ = false;
+    last_periods_ = 0;
     robot_.forget_client();
 }
 

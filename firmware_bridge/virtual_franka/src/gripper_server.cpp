@@ -129,7 +129,7 @@ void GripperServer::send_state()
 
 void GripperServer::disconnect()
 {
-    client_.close();
+    client_.reset();
     greeted_ = false;
     static_cast<void>(hand_.interrupt());
 }

@@ -38,11 +38,15 @@ def motions(robot: Any) -> dict[str, Any]:
         "cartesian_waypoints": lambda: franky.CartesianWaypointMotion(
             [
                 franky.CartesianWaypoint(shift, relative),
-                franky.CartesianWaypoint(franky.Affine([-0.02, -0.01, 0.01]), relative),
+                franky.CartesianWaypoint(franky.Affine([0.01, -0.01, 0.01]), relative),
             ]
         ),
-        "elbow": lambda: franky.CartesianMotion(franky.RobotPose(here, franky.ElbowState(robot.current_joint_positions[2] + 0.03))),
-        "cartesian_velocity": lambda: franky.CartesianVelocityMotion(franky.Twist([0.03, 0, 0], [0, 0, 0.05]), duration=time),
+        "elbow": lambda: franky.CartesianMotion(
+            franky.RobotPose(here, franky.ElbowState(robot.current_joint_positions[2] + 0.03))
+        ),
+        "cartesian_velocity": lambda: franky.CartesianVelocityMotion(
+            franky.Twist([0.03, 0, 0], [0, 0, 0.05]), duration=time
+        ),
         "joint_stop": lambda: franky.JointStopMotion(),
         "cartesian_stop": lambda: franky.CartesianStopMotion(),
         "joint_velocity_stop": lambda: franky.JointVelocityStopMotion(),
@@ -65,7 +69,9 @@ def impedance(address: str, kind: str) -> dict[str, Any]:
     if kind == "joint":
         motion = franky.JointImpedanceMotion(turned(robot, 0.02))
     else:
-        motion = franky.CartesianImpedanceMotion(franky.Affine([0.0, 0.02, 0.0]), target_type=franky.ReferenceType.Relative)
+        motion = franky.CartesianImpedanceMotion(
+            franky.Affine([0.0, 0.02, 0.0]), target_type=franky.ReferenceType.Relative
+        )
     motion.add_reaction(franky.TorqueReaction(franky.Measure.REL_TIME > 0.5, franky.TorqueStopMotion()))
     robot.move(motion)
     return {"moved_rad": float(np.abs(np.array(robot.current_joint_positions) - before).max())}
@@ -76,6 +82,12 @@ def sway(address: str, seconds: str) -> dict[str, Any]:
     robot = connect(address, 0.03)
     for index in range(int(float(seconds) * 2)):
         robot.move(franky.JointMotion(turned(robot, 0.1 if index % 2 else -0.1)))
+    return {}
+
+
+def full_speed(address: str) -> dict[str, Any]:
+    robot = connect(address, 1.0)
+    robot.move(franky.JointMotion(turned(robot, 0.1)))
     return {}
 
 
@@ -97,9 +109,12 @@ def main() -> None:
     action, address, *arguments = sys.argv[1:]
     try:
         out = {"ok": True, **globals()[action](address, *arguments)}
-    except Exception as error:  # noqa: BLE001
-        out = {"ok": False, "error": type(error).__name__, "message": str(error)}
-    print(json.dumps(out), flush=True)
+        print(json.dumps(out), flush=True)
+    except Exception as error:
+        print(json.dumps({"ok": False, "error": type(error).__name__, "message": str(error)}), flush=True)
+        # While what failed is still held: to let go of it, libfranka asks the robot once more, and waits for the answer
+        # for ever when the cable is out.
+        os._exit(0)
     os._exit(0)
 
 

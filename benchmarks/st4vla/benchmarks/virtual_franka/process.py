@@ -38,7 +38,9 @@ def find_program() -> str:
         return str(BUILT)
     installed = shutil.which(PROGRAM)
     if installed is None:
-        msg = f"{PROGRAM} is neither at {BUILT} nor on the PATH; build it with `make ctest`, which needs the extra [sim]"
+        msg = (
+            f"{PROGRAM} is neither at {BUILT} nor on the PATH; build it with `make ctest`, which needs the extra [sim]"
+        )
         raise FileMissingError(msg)
     return installed
 
