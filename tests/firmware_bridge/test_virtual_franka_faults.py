@@ -14,11 +14,12 @@ ABORTED = "libfranka: Move command aborted: motion aborted by reflex!"
 USER_STOP = "libfranka: Move command aborted: User Stop pressed!"
 #: Every error that a state can tell of, in its order.
 ERRORS = 41
+ATTEMPTS = 4
 
 
-def await_mode(robot: VirtualFranka, mode: str) -> None:
+def await_mode(robot: VirtualFranka, *modes: str) -> None:
     deadline = time.monotonic() + 20
-    while (status := robot.ask("status"))["mode"] != mode:
+    while (status := robot.ask("status"))["mode"] not in modes:
         assert time.monotonic() < deadline, status
         time.sleep(0.01)
 
@@ -28,45 +29,45 @@ def await_motion(robot: VirtualFranka) -> None:
     time.sleep(0.2)
 
 
-def strike(start: Any, robot: VirtualFranka, client: str, *words: str) -> dict[str, Any]:
+def strike(start: Any, robot: VirtualFranka, client: str, words: str) -> dict[str, Any]:
     """Let a client move, do something to its robot, and return how it ended."""
     action, *arguments = SWAY[client]
-    moving = start(client, action, robot.address, *arguments)
-    await_motion(robot)
-    for word in words:
-        robot.ask(word)
+    for _ in range(ATTEMPTS):
+        moving = start(client, action, robot.address, *arguments)
+        await_motion(robot)
+        # On a busy machine it may have lost its packets before anything was done to it.
+        if robot.ask("status")["mode"] == "move":
+            robot.ask(words)
+            break
+        moving.result()
     result: dict[str, Any] = moving.result()
     return result
 
 
+#: What is done to the robot; the client's exception and how it begins; what the robot is then.
+FAULTS = {
+    "lose 40": ("ControlException", f'{ABORTED} ["communication_constraints_violation"]', "reflex"),
+    "delay 40 3": ("ControlException", f'{ABORTED} ["communication_constraints_violation"]', "reflex"),
+    "reflex self_collision_avoidance_violation": ("ControlException", f'{ABORTED} ["self_collision_avoid', "reflex"),
+    "push 0 0 -90 300": ("ControlException", ABORTED, "reflex"),
+    "user_stop on": ("ControlException", USER_STOP, "user_stopped"),
+    "emergency_stop": ("ControlException", USER_STOP, "other"),
+    # franky still stops its motion by itself; what pylibfranka leaves behind is stopped by the robot.
+    "disconnect": ("NetworkException", "libfranka: server closed connection", "reflex or idle"),
+    "unplug": ("NetworkException", "libfranka: UDP receive: Timeout", "reflex"),
+}
+
+
 @pytest.mark.parametrize("client", SWAY)
-@pytest.mark.parametrize(
-    ("words", "error", "message", "mode"),
-    [
-        # The cause; how libfranka's exception begins; what the robot is then.
-        ("lose 40", "ControlException", f'{ABORTED} ["communication_constraints_violation"]', "reflex"),
-        ("delay 40 3", "ControlException", f'{ABORTED} ["communication_constraints_violation"]', "reflex"),
-        (
-            "reflex self_collision_avoidance_violation",
-            "ControlException",
-            f'{ABORTED} ["self_collision_avoid',
-            "reflex",
-        ),
-        ("push 0 0 -90 300", "ControlException", ABORTED, "reflex"),
-        ("user_stop on", "ControlException", USER_STOP, "user_stopped"),
-        ("emergency_stop", "ControlException", USER_STOP, "other"),
-        ("disconnect", "NetworkException", "libfranka: server closed connection", "reflex"),
-        ("unplug", "NetworkException", "libfranka: UDP receive: Timeout", "reflex"),
-    ],
-    ids=lambda value: value.replace(" ", "_") if isinstance(value, str) and len(value) < 45 else None,
-)
+@pytest.mark.parametrize("words", FAULTS)
 def test_each_fault_is_the_clients_own_exception_with_its_cause(
-    robot: VirtualFranka, start: Any, client: str, words: str, error: str, message: str, mode: str
+    robot: VirtualFranka, start: Any, client: str, words: str
 ) -> None:
+    error, message, mode = FAULTS[words]
     result = strike(start, robot, client, words)
     assert (result["ok"], result["error"]) == (False, error), result
     assert result["message"].startswith(message)
-    await_mode(robot, mode)
+    await_mode(robot, *mode.split(" or "))
 
 
 @pytest.mark.parametrize("client", SWAY)
@@ -87,25 +88,19 @@ def test_every_error_of_the_interface_reaches_the_client_by_its_name(robot: Virt
 
 
 @pytest.mark.parametrize(
-    ("client", "cause", "message"),
+    ("cause", "mode"),
     [
-        ("pylibfranka", "reflex joint_reflex", 'command not possible in the current mode ("Reflex")!'),
-        ("pylibfranka", "user_stop on", 'command not possible in the current mode ("User stopped")!'),
-        ("pylibfranka", "guiding on", 'command not possible in the current mode ("Guiding")!'),
-        (
-            "pylibfranka",
-            "emergency_stop",
-            'command not possible in the current mode ("Other")! Did you open the brakes?',
-        ),
+        ("reflex joint_reflex", '("Reflex")!'),
+        ("user_stop on", '("User stopped")!'),
+        ("guiding on", '("Guiding")!'),
+        ("emergency_stop", '("Other")! Did you open the brakes?'),
     ],
 )
-def test_a_robot_that_may_not_move_says_why(
-    robot: VirtualFranka, run: Run, client: str, cause: str, message: str
-) -> None:
+def test_a_robot_that_may_not_move_says_why(robot: VirtualFranka, run: Run, cause: str, mode: str) -> None:
     robot.ask(cause)
-    result = run(client, "start_only", robot)
+    result = run("pylibfranka", "start_only", robot)
     assert (result["ok"], result["error"]) == (False, "CommandException"), result
-    assert result["message"] == f"libfranka: Move command rejected: {message}"
+    assert result["message"] == f"libfranka: Move command rejected: command not possible in the current mode {mode}"
 
 
 @pytest.mark.parametrize(

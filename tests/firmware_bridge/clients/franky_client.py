@@ -47,11 +47,11 @@ def motions(robot: Any) -> dict[str, Any]:
         "cartesian_velocity": lambda: franky.CartesianVelocityMotion(
             franky.Twist([0.03, 0, 0], [0, 0, 0.05]), duration=time
         ),
-        "joint_stop": lambda: franky.JointStopMotion(),
-        "cartesian_stop": lambda: franky.CartesianStopMotion(),
-        "joint_velocity_stop": lambda: franky.JointVelocityStopMotion(),
-        "cartesian_velocity_stop": lambda: franky.CartesianVelocityStopMotion(),
-        "torque_stop": lambda: franky.TorqueStopMotion(),
+        "joint_stop": franky.JointStopMotion,
+        "cartesian_stop": franky.CartesianStopMotion,
+        "joint_velocity_stop": franky.JointVelocityStopMotion,
+        "cartesian_velocity_stop": franky.CartesianVelocityStopMotion,
+        "torque_stop": franky.TorqueStopMotion,
     }
 
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import pylibfranka
 
+from st4vla.benchmarks.virtual_franka.process import ask
+
 MODES = {"joint": pylibfranka.ControllerMode.JointImpedance, "cartesian": pylibfranka.ControllerMode.CartesianImpedance}
 
 
@@ -156,21 +158,7 @@ def everything_else(address: str) -> dict[str, Any]:
             refusals.append(str(error))
     for _ in range(5):
         state = robot.read_once()
-    names = [
-        "q",
-        "dq",
-        "tau_J",
-        "F_T_EE",
-        "EE_T_K",
-        "m_ee",
-        "m_load",
-        "F_x_Cload",
-        "O_T_EE",
-        "O_T_EE_d",
-        "O_F_ext_hat_K",
-        "tau_ext_hat_filtered",
-        "elbow",
-    ]
+    names = ("q", "F_T_EE", "EE_T_K", "m_ee", "m_load", "F_x_Cload", "O_T_EE", "O_T_EE_d", "elbow")
     shown = {name: getattr(state, name) for name in names}
     shown = {name: value if isinstance(value, float) else list(value) for name, value in shown.items()}
     return {
@@ -233,8 +221,6 @@ def grasp(address: str, width: str) -> dict[str, Any]:
 
 def every_reflex(address: str, control_path: str, names: str) -> dict[str, Any]:
     """One motion for each error; what the client said of it, and whether it could go on after recovery."""
-    from st4vla.benchmarks.virtual_franka.process import ask
-
     robot, said = connect(address), {}
     for name in names.split(","):
         control = start(robot, "joint_position", "joint")
