@@ -35,6 +35,33 @@ def test_it_holds_its_rate_and_reports_it() -> None:
     assert report["rate_hz"] * (1 + report["missed"] / report["periods"]) == pytest.approx(1000, rel=0.05)
 
 
+def answers(address: str) -> bool:
+    try:
+        socket.create_connection((address, process.FCI_PORT), timeout=2.0).close()
+    except ConnectionError:
+        return False
+    return True
+
+
+def test_it_ends_with_the_process_that_started_it() -> None:
+    program = (
+        "from st4vla.benchmarks.virtual_franka.process import VirtualFranka\n"
+        "with VirtualFranka() as robot: print(robot.address, flush=True); input()"
+    )
+    starting = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with starting:
+        assert starting.stdout is not None
+        address = starting.stdout.readline().strip()
+        with closing(socket.create_connection((address, process.FCI_PORT), timeout=2.0)):
+            starting.kill()
+    deadline = time.monotonic() + 5
+    while answers(address):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_wrong_options_and_a_taken_address_are_explained() -> None:
     with pytest.raises(UsageError, match="known are fr3, panda"), VirtualFranka(["--robot", "kuka"]):
         pass

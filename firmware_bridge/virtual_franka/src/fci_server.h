@@ -22,8 +22,8 @@ public:
     void send_state();
 
     LinkFaults &faults() { return faults_; }
-    /// End the client's connection as a controller does that is shut down: states still go out for some periods, so that
-    /// the client sees this first and no silence.
+    /// End the client's connection as a controller does that is shut down: states still go out for some periods, so
+    /// that the client sees this first and no silence.
     void hang_up();
     bool connected() const { return client_.open(); }
     uint64_t now() const { return state_.message_id; }

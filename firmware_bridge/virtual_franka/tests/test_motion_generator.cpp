@@ -56,7 +56,8 @@ Errors speed_up(MotionGenerator &motion, int joint, double to, double most_accel
     while (std::fabs(speed - to) > 1e-9) {
         // The acceleration that can be taken away by the jerk in what remains.
         const double fading = std::sqrt(2.0 * jerk * std::fabs(to - speed));
-        acceleration = std::min({acceleration + jerk * kPeriod, most_acceleration, fading, std::fabs(to - speed) / kPeriod});
+        acceleration =
+            std::min({acceleration + jerk * kPeriod, most_acceleration, fading, std::fabs(to - speed) / kPeriod});
         speed += std::copysign(acceleration * kPeriod, to);
         const Errors errors = motion.advance(velocity(joint, speed));
         if (errors.any()) {
@@ -104,12 +105,15 @@ void velocity_acceleration_and_jerk_are_limited_at_each_joint()
             MotionGenerator within = fresh();
             CHECK(speed_up(within, joint, 0.3, most, 0.999 * jerk).none());
             MotionGenerator jerky = fresh();
-            CHECK(only(jerky.advance(velocity(joint, 1.2 * jerk * kPeriod * kPeriod)), Error::kJointGeneratorAccelerationDiscontinuity));
+            CHECK(only(jerky.advance(velocity(joint, 1.2 * jerk * kPeriod * kPeriod)),
+                       Error::kJointGeneratorAccelerationDiscontinuity));
             MotionGenerator steep = fresh();
-            CHECK(only(speed_up(steep, joint, 0.5, 1.2 * most, 0.5 * jerk), Error::kJointGeneratorVelocityDiscontinuity));
+            CHECK(
+                only(speed_up(steep, joint, 0.5, 1.2 * most, 0.5 * jerk), Error::kJointGeneratorVelocityDiscontinuity));
             MotionGenerator quick = fresh();
             const Errors errors = speed_up(quick, joint, 1.01 * fast, most, 0.5 * jerk);
-            CHECK(has(errors, Error::kJointGeneratorVelocityLimits) && !has(errors, Error::kJointGeneratorVelocityDiscontinuity));
+            CHECK(has(errors, Error::kJointGeneratorVelocityLimits) &&
+                  !has(errors, Error::kJointGeneratorVelocityDiscontinuity));
         }
     }
 }
@@ -121,7 +125,8 @@ void a_jump_in_mid_motion_breaks_all_three()
     Joints q = kReadyPose;
     q[6] += 0.2;
     const Errors errors = motion.advance(positions(q));
-    CHECK(has(errors, Error::kJointGeneratorVelocityLimits) && has(errors, Error::kJointGeneratorVelocityDiscontinuity));
+    CHECK(has(errors, Error::kJointGeneratorVelocityLimits) &&
+          has(errors, Error::kJointGeneratorVelocityDiscontinuity));
     CHECK(has(errors, Error::kJointGeneratorAccelerationDiscontinuity) && errors.count() == 3);
 }
 

@@ -204,7 +204,8 @@ void torques_are_limited_in_range_and_rate()
     }
     CHECK(strong.robot.mode() == RobotMode::kReflex);
     CHECK(has(strong.robot.errors(), Error::kJointVelocity) || has(strong.robot.errors(), Error::kTauJRange) ||
-          has(strong.robot.errors(), Error::kCartesianVelocity) || has(strong.robot.errors(), Error::kJointPositionLimits));
+          has(strong.robot.errors(), Error::kCartesianVelocity) ||
+          has(strong.robot.errors(), Error::kJointPositionLimits));
 }
 
 void a_push_shows_and_a_strong_one_is_a_collision()
@@ -256,7 +257,8 @@ void people_stop_guide_and_switch_off()
     bench.robot.user_stop(true);
     bench.live(200);
     CHECK(bench.answered(Request::kMove, static_cast<uint8_t>(MoveStatus::kEmergencyAborted)));
-    CHECK(bench.robot.mode() == RobotMode::kUserStopped && bench.start(Generator::kJointPosition) == MoveStatus::kNotPossible);
+    CHECK(bench.robot.mode() == RobotMode::kUserStopped &&
+          bench.start(Generator::kJointPosition) == MoveStatus::kNotPossible);
     bench.robot.recover(3);
     bench.live(1);
     CHECK(bench.answered(Request::kAutomaticErrorRecovery, 1));
@@ -264,7 +266,8 @@ void people_stop_guide_and_switch_off()
     CHECK(bench.robot.mode() == RobotMode::kIdle);
 
     bench.robot.guide(true);
-    CHECK(bench.robot.mode() == RobotMode::kGuiding && bench.start(Generator::kJointPosition) == MoveStatus::kNotPossible);
+    CHECK(bench.robot.mode() == RobotMode::kGuiding &&
+          bench.start(Generator::kJointPosition) == MoveStatus::kNotPossible);
     bench.robot.push({0.0, 15.0, 0.0}, 300);
     const double before = bench.arm.q()[0];
     bench.live(600);

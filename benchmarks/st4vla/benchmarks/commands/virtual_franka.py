@@ -34,7 +34,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> Mapping[str, Any]:
-    command = [find_program()]
+    command = [find_program(), "--end-with-parent"]
     for name in OPTIONS:
         value = getattr(options, name.replace("-", "_"))
         if value is not None:
