@@ -16,8 +16,8 @@ struct Link {
     /// Of the joint's frame in its parent's: m, and a turn about x in quarters. The joint turns about z.
     Vector3 origin;
     int quarter_turns;
-    double mass;              ///< kg
-    Vector3 centre;           ///< m, in the joint's frame
+    double mass;  ///< kg
+    Vector3 centre;  ///< m, in the joint's frame
     std::array<double, 6> inertia;  ///< xx, yy, zz, xy, xz, yz about the centre, kg m^2
 };
 
@@ -31,7 +31,8 @@ struct FlangeBody {
 extern const std::array<Link, kJoints> kLinks;
 constexpr double kFlangeOffset = 0.107;  ///< m, along z of joint 7
 
-/// The Franka Hand as Desk describes it to the robot, and its fingertips' frame in the flange's (turned by -45 degrees).
+/// The Franka Hand as Desk describes it to the robot, and the frame of its fingertips in the flange's (turned by -45
+/// degrees).
 extern const FlangeBody kHand;
 extern const Pose kFlangeToHand;
 constexpr double kHandWidth = 0.08;  ///< m, the widest that its fingers open
@@ -42,7 +43,8 @@ constexpr double kRotorInertia = 0.1;
 constexpr double kJointDamping = 0.1;
 
 /// The pose that Franka's examples begin with.
-constexpr Joints kReadyPose = {0.0, -0.785398163397448, 0.0, -2.35619449019234, 0.0, 1.5707963267949, 0.785398163397448};
+constexpr Joints kReadyPose = {
+    0.0, -0.785398163397448, 0.0, -2.35619449019234, 0.0, 1.5707963267949, 0.785398163397448};
 
 /// The arm and a floor for MuJoCo. `floor` is its height in the base's frame, m.
 std::string arm_mjcf(const Limits &limits, double floor);

@@ -82,33 +82,45 @@ Errors named_errors(Words &words)
 const std::map<std::string, Action> &actions()
 {
     static const std::map<std::string, Action> all = {
-        {"lose", {"lose COUNT: the next commands never arrive",
-                  [](Words &words, Controlled &to) { to.server.faults().lose_commands(words.count(0, kMostCount)); }}},
-        {"delay", {"delay COUNT MS: the next commands arrive so much later",
-                   [](Words &words, Controlled &to) {
-                       const int count = words.count(0, kMostCount);
-                       to.server.faults().delay_commands(count, words.count(0, 10000));
-                   }}},
-        {"lose_states", {"lose_states COUNT: the next states never arrive",
-                         [](Words &words, Controlled &to) { to.server.faults().lose_states(words.count(0, kMostCount)); }}},
-        {"unplug", {"unplug: the cable is out", [](Words &, Controlled &to) { to.server.faults().set_unplugged(true); }}},
-        {"plug", {"plug: the cable is in again", [](Words &, Controlled &to) { to.server.faults().set_unplugged(false); }}},
-        {"disconnect", {"disconnect: the robot closes its client's connection", [](Words &, Controlled &to) { to.server.disconnect(); }}},
-        {"reflex", {"reflex NAME: an error of the interface, such as joint_reflex",
-                    [](Words &words, Controlled &to) { to.robot.reflex(named_errors(words)); }}},
+        {"lose",
+         {"lose COUNT: the next commands never arrive",
+          [](Words &words, Controlled &to) { to.server.faults().lose_commands(words.count(0, kMostCount)); }}},
+        {"delay",
+         {"delay COUNT MS: the next commands arrive so much later",
+          [](Words &words, Controlled &to) {
+              const int count = words.count(0, kMostCount);
+              to.server.faults().delay_commands(count, words.count(0, 10000));
+          }}},
+        {"lose_states",
+         {"lose_states COUNT: the next states never arrive",
+          [](Words &words, Controlled &to) { to.server.faults().lose_states(words.count(0, kMostCount)); }}},
+        {"unplug",
+         {"unplug: the cable is out", [](Words &, Controlled &to) { to.server.faults().set_unplugged(true); }}},
+        {"plug",
+         {"plug: the cable is in again", [](Words &, Controlled &to) { to.server.faults().set_unplugged(false); }}},
+        {"disconnect",
+         {"disconnect: the robot closes its client's connection",
+          [](Words &, Controlled &to) { to.server.hang_up(); }}},
+        {"reflex",
+         {"reflex NAME: an error of the interface, such as joint_reflex",
+          [](Words &words, Controlled &to) { to.robot.reflex(named_errors(words)); }}},
         {"user_stop", {"user_stop on|off", [](Words &words, Controlled &to) { to.robot.user_stop(words.on()); }}},
         {"guiding", {"guiding on|off", [](Words &words, Controlled &to) { to.robot.guide(words.on()); }}},
-        {"emergency_stop", {"emergency_stop: power off, brakes closed", [](Words &, Controlled &to) { to.robot.emergency_stop(); }}},
+        {"emergency_stop",
+         {"emergency_stop: power off, brakes closed", [](Words &, Controlled &to) { to.robot.emergency_stop(); }}},
         {"open_brakes", {"open_brakes: after emergency_stop", [](Words &, Controlled &to) { to.robot.open_brakes(); }}},
-        {"push", {"push X Y Z MS: a force on the flange in the base's frame, N",
-                  [](Words &words, Controlled &to) {
-                      const double x = words.number(-1000, 1000), y = words.number(-1000, 1000), z = words.number(-1000, 1000);
-                      to.robot.push({x, y, z}, words.count(1, kMostCount));
-                  }}},
-        {"payload", {"payload KG: a mass between the fingers",
-                     [](Words &words, Controlled &to) { to.robot.arm().set_payload(words.number(0, 10)); }}},
-        {"object", {"object METRES: something of this width between the fingers, 0 for nothing",
-                    [](Words &words, Controlled &to) { to.hand.place_object(words.number(0, 0.08)); }}},
+        {"push",
+         {"push X Y Z MS: a force on the flange in the base's frame, N",
+          [](Words &words, Controlled &to) {
+              const double x = words.number(-1000, 1000), y = words.number(-1000, 1000), z = words.number(-1000, 1000);
+              to.robot.push({x, y, z}, words.count(1, kMostCount));
+          }}},
+        {"payload",
+         {"payload KG: a mass between the fingers",
+          [](Words &words, Controlled &to) { to.robot.arm().set_payload(words.number(0, 10)); }}},
+        {"object",
+         {"object METRES: something of this width between the fingers, 0 for nothing",
+          [](Words &words, Controlled &to) { to.hand.place_object(words.number(0, 0.08)); }}},
         {"status", {"status: how the robot is", [](Words &, Controlled &) {}}},
     };
     return all;
@@ -138,19 +150,21 @@ std::string refused(const std::string &allowed) { return "{\"ok\": false, \"erro
 
 std::string describe(const Controlled &controlled)
 {
-    static constexpr const char *modes[] = {"other", "idle", "move", "guiding", "reflex", "user_stopped", "automatic_error_recovery"};
+    static constexpr const char *modes[] = {
+        "other", "idle", "move", "guiding", "reflex", "user_stopped", "automatic_error_recovery"};
     const Pacer &pacer = controlled.pacer;
     const Robot &robot = controlled.robot;
     char text[512];
-    std::snprintf(text, sizeof text,
-                  "\"mode\": \"%s\", \"errors\": %s, \"connected\": %s, \"periods\": %llu, \"missed\": %llu, "
-                  "\"rate_hz\": %.2f, \"latest_us\": %.0f, \"lost_commands\": %llu, \"tracking_error_rad\": %.3g, \"q\": [",
-                  modes[static_cast<int>(robot.mode())], error_names(robot.errors()).c_str(),
-                  controlled.server.connected() ? "true" : "false", static_cast<unsigned long long>(pacer.periods()),
-                  static_cast<unsigned long long>(pacer.missed()),
-                  pacer.seconds() > 0.0 ? static_cast<double>(pacer.periods()) / pacer.seconds() : 0.0,
-                  static_cast<double>(pacer.latest_ns()) * 1e-3, static_cast<unsigned long long>(robot.lost_commands()),
-                  robot.tracking_error());
+    std::snprintf(
+        text, sizeof text,
+        "\"mode\": \"%s\", \"errors\": %s, \"connected\": %s, \"periods\": %llu, \"missed\": %llu, "
+        "\"rate_hz\": %.2f, \"latest_us\": %.0f, \"lost_commands\": %llu, \"tracking_error_rad\": %.3g, \"q\": [",
+        modes[static_cast<int>(robot.mode())], error_names(robot.errors()).c_str(),
+        controlled.server.connected() ? "true" : "false", static_cast<unsigned long long>(pacer.periods()),
+        static_cast<unsigned long long>(pacer.missed()),
+        pacer.seconds() > 0.0 ? static_cast<double>(pacer.periods()) / pacer.seconds() : 0.0,
+        static_cast<double>(pacer.latest_ns()) * 1e-3, static_cast<unsigned long long>(robot.lost_commands()),
+        robot.tracking_error());
     std::string out = text;
     for (int i = 0; i < kJoints; ++i) {
         std::snprintf(text, sizeof text, "%s%.6f", i ? ", " : "", robot.arm().q()[i]);

@@ -19,10 +19,21 @@ T read(const char *bytes)
     return out;
 }
 
+constexpr int kLastPeriods = 200;
+
 /// Payload of each request, bytes, in the order of `Request`.
-constexpr std::size_t kPayloads[] = {
-    sizeof(ConnectRequest), sizeof(MoveRequest), 0, sizeof(CollisionBehavior), sizeof(Joints), sizeof(Twist),
-    sizeof(GuidingMode), sizeof(Pose), sizeof(Pose), sizeof(Load), 0, 0};
+constexpr std::size_t kPayloads[] = {sizeof(ConnectRequest),
+                                     sizeof(MoveRequest),
+                                     0,
+                                     sizeof(CollisionBehavior),
+                                     sizeof(Joints),
+                                     sizeof(Twist),
+                                     sizeof(GuidingMode),
+                                     sizeof(Pose),
+                                     sizeof(Pose),
+                                     sizeof(Load),
+                                     0,
+                                     0};
 
 }  // namespace
 
@@ -37,7 +48,8 @@ void FciServer::serve()
     if (faults_.unplugged()) {
         return;
     }
-    if (client_.open() && !client_.receive()) {
+    const bool ended = last_periods_ > 0 && --last_periods_ == 0;
+    if (client_.open() && (ended || !client_.receive())) {
         disconnect();
     }
     if (client_.open()) {
@@ -96,7 +108,8 @@ bool FciServer::dispatch(const RequestHeader &header, const char *payload)
         return true;
     case Request::kGetRobotModel: {
         const std::string urdf = arm_urdf(robot_.limits());
-        const RequestHeader answered = {header.request, header.id, static_cast<uint32_t>(sizeof header + 1 + urdf.size())};
+        const RequestHeader answered = {header.request, header.id,
+                                        static_cast<uint32_t>(sizeof header + 1 + urdf.size())};
         std::string out(reinterpret_cast<const char *>(&answered), sizeof answered);
         out += '\0';
         out += urdf;
@@ -113,7 +126,8 @@ bool FciServer::connect_client(const RequestHeader &header, const char *payload)
     const bool compatible = request.version == kFciVersion;
     peer_.sin_port = htons(request.udp_port);
     greeted_ = compatible;
-    return answer(header, ConnectReply{compatible ? ConnectStatus::kSuccess : ConnectStatus::kIncompatibleVersion, kFciVersion});
+    return answer(
+        header, ConnectReply{compatible ? ConnectStatus::kSuccess : ConnectStatus::kIncompatibleVersion, kFciVersion});
 }
 
 bool FciServer::set(const RequestHeader &header, const char *payload)
@@ -167,7 +181,8 @@ std::optional<CommandMessage> FciServer::receive_command()
     sockaddr_in from{};
     socklen_t size = sizeof from;
     for (;;) {
-        const ssize_t got = recvfrom(udp_.fd(), &command, sizeof command, MSG_TRUNC, reinterpret_cast<sockaddr *>(&from), &size);
+        const ssize_t got =
+            recvfrom(udp_.fd(), &command, sizeof command, MSG_TRUNC, reinterpret_cast<sockaddr *>(&from), &size);
         if (got < 0) {
             break;
         }
@@ -190,14 +205,24 @@ void FciServer::send_state()
     robot_.write(state_);
     if (greeted_ && client_.open() && !faults_.swallows_state()) {
         // A client that is gone shows in its connection, not here.
-        static_cast<void>(sendto(udp_.fd(), &state_, sizeof state_, 0, reinterpret_cast<const sockaddr *>(&peer_), sizeof peer_));
+        static_cast<void>(
+            sendto(udp_.fd(), &state_, sizeof state_, 0, reinterpret_cast<const sockaddr *>(&peer_), sizeof peer_));
+    }
+}
+
+void FciServer::hang_up()
+{
+    if (client_.open()) {
+        client_.finish();
+        last_periods_ = kLastPeriods;
     }
 }
 
 void FciServer::disconnect()
 {
-    client_.close();
+    client_.reset();
     greeted_ = false;
+    last_periods_ = 0;
     robot_.forget_client();
 }
 

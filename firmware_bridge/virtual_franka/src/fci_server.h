@@ -22,12 +22,14 @@ public:
     void send_state();
 
     LinkFaults &faults() { return faults_; }
-    /// Close the client's connection.
-    void disconnect();
+    /// End the client's connection as a controller does that is shut down: states still go out for some periods, so
+    /// that the client sees this first and no silence.
+    void hang_up();
     bool connected() const { return client_.open(); }
     uint64_t now() const { return state_.message_id; }
 
 private:
+    void disconnect();
     bool dispatch(const RequestHeader &header, const char *payload);
     template <typename Payload>
     bool answer(const RequestHeader &header, const Payload &payload);
@@ -40,6 +42,7 @@ private:
     Connection client_;
     sockaddr_in peer_{};
     bool greeted_ = false;
+    int last_periods_ = 0;
     StateMessage state_{};
     LinkFaults faults_;
 };

@@ -75,10 +75,22 @@ Pose displaced(const Pose &pose, const Twist &displacement)
     Pose turn = kIdentity;
     if (angle > 0.0) {
         const double s = std::sin(angle) / angle, c = 2.0 * std::pow(std::sin(0.5 * angle) / angle, 2);
-        turn = {1.0 - c * (y * y + z * z), c * x * y + s * z, c * x * z - s * y, 0.0,
-                c * x * y - s * z, 1.0 - c * (x * x + z * z), c * y * z + s * x, 0.0,
-                c * x * z + s * y, c * y * z - s * x, 1.0 - c * (x * x + y * y), 0.0,
-                0.0, 0.0, 0.0, 1.0};
+        turn = {1.0 - c * (y * y + z * z),
+                c * x * y + s * z,
+                c * x * z - s * y,
+                0.0,
+                c * x * y - s * z,
+                1.0 - c * (x * x + z * z),
+                c * y * z + s * x,
+                0.0,
+                c * x * z + s * y,
+                c * y * z - s * x,
+                1.0 - c * (x * x + y * y),
+                0.0,
+                0.0,
+                0.0,
+                0.0,
+                1.0};
     }
     Pose out = pose;
     out[12] = out[13] = out[14] = 0.0;

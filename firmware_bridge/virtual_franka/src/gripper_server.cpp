@@ -18,7 +18,8 @@ struct GripperConnectRequest {
 };
 
 /// Payload of each request, bytes, in the order of `GripperRequest`.
-constexpr std::size_t kPayloads[] = {sizeof(GripperConnectRequest), 0, sizeof(GraspRequest), sizeof(GripperMoveRequest), 0};
+constexpr std::size_t kPayloads[] = {sizeof(GripperConnectRequest), 0, sizeof(GraspRequest), sizeof(GripperMoveRequest),
+                                     0};
 
 template <typename T>
 T read(const char *bytes)
@@ -124,12 +125,13 @@ void GripperServer::send_state()
     state_.width = hand_.width();
     state_.is_grasped = hand_.is_grasped();
     // A client that is gone shows in its connection, not here.
-    static_cast<void>(sendto(udp_.fd(), &state_, sizeof state_, 0, reinterpret_cast<const sockaddr *>(&peer_), sizeof peer_));
+    static_cast<void>(
+        sendto(udp_.fd(), &state_, sizeof state_, 0, reinterpret_cast<const sockaddr *>(&peer_), sizeof peer_));
 }
 
 void GripperServer::disconnect()
 {
-    client_.close();
+    client_.reset();
     greeted_ = false;
     static_cast<void>(hand_.interrupt());
 }

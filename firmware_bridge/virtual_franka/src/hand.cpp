@@ -11,7 +11,10 @@ namespace {
 constexpr double kFastest = 0.1;  ///< m/s between the fingers
 constexpr double kStrongest = 140.0;  ///< N for a moment; 70 N continuously
 
-bool valid(double width, double speed) { return width >= 0.0 && width <= kHandWidth && speed > 0.0 && std::isfinite(speed); }
+bool valid(double width, double speed)
+{
+    return width >= 0.0 && width <= kHandWidth && speed > 0.0 && std::isfinite(speed);
+}
 
 }  // namespace
 

@@ -67,8 +67,22 @@ std::array<Pose, kJoints + 1> joint_frames(const Joints &q)
         const double c = std::cos(q[i]), s = std::sin(q[i]);
         const double turn_c = link.quarter_turns == 0 ? 1.0 : 0.0, turn_s = link.quarter_turns;
         // A turn about x by quarters, then one about z by the joint.
-        frame = frame * Pose{c, turn_c * s, turn_s * s, 0.0, -s, turn_c * c, turn_s * c, 0.0,
-                             0.0, -turn_s, turn_c, 0.0, link.origin[0], link.origin[1], link.origin[2], 1.0};
+        frame = frame * Pose{c,
+                             turn_c * s,
+                             turn_s * s,
+                             0.0,
+                             -s,
+                             turn_c * c,
+                             turn_s * c,
+                             0.0,
+                             0.0,
+                             -turn_s,
+                             turn_c,
+                             0.0,
+                             link.origin[0],
+                             link.origin[1],
+                             link.origin[2],
+                             1.0};
         out[i] = frame;
     }
     Pose flange = kIdentity;

@@ -1,4 +1,6 @@
 // st4vla-virtual-franka: a Franka arm that unmodified libfranka clients can be tried on.
+#include <unistd.h>
+
 #include <csignal>
 #include <cstdio>
 #include <optional>
@@ -36,13 +38,15 @@ int run(const Options &options)
         std::signal(signal, [](int) { g_ended = 1; });
     }
     const bool first = ask_for_priority();
-    std::printf("{\"ready\": true, \"address\": \"%s\", \"robot\": \"%s\", \"scheduler\": \"%s\"}\n", options.bind.c_str(),
-                options.limits->name, first ? "fifo" : "other");
+    std::printf("{\"ready\": true, \"address\": \"%s\", \"robot\": \"%s\", \"scheduler\": \"%s\"}\n",
+                options.bind.c_str(), options.limits->name, first ? "fifo" : "other");
     std::fflush(stdout);
 
+    const pid_t parent = getppid();
     Pacer pacer;
     Controlled controlled = {robot, server, hand, pacer};
-    while (!g_ended && (options.seconds == 0.0 || pacer.seconds() < options.seconds)) {
+    while (!g_ended && !(options.end_with_parent && getppid() != parent) &&
+           (options.seconds == 0.0 || pacer.seconds() < options.seconds)) {
         pacer.wait();
         server.serve();
         const auto command = server.receive_command();

@@ -9,8 +9,8 @@ namespace {
 /// Share of a new value: first order, 100 Hz.
 constexpr double kFilter = 1.0 - 0.5334;  // 1 - exp(-2 pi 100 Hz 1 ms)
 
-// An arm that follows a command at its limits exceeds them a little: by a share of the speed, and by an angle (rad) that
-// is less than what the robot's own limits leave beyond those of its commands (0.029 rad at joint 4 of Research 3).
+// An arm that follows a command at its limits exceeds them a little: by a share of the speed, and by an angle (rad)
+// less than the robot's own limits leave beyond those of its commands (0.029 rad at joint 4 of Research 3).
 constexpr double kMeasured = 1.05;
 constexpr double kMeasuredMargin = 0.02;
 

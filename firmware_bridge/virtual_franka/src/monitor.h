@@ -9,8 +9,8 @@ namespace virtual_franka {
 
 /// Torques and wrenches are what the arm does to its surroundings, as the interface counts them.
 struct Contact {
-    Joints torque{};                     ///< Low-pass filtered, Nm
-    Twist base_wrench{}, own_wrench{};   ///< At the stiffness frame, seen from the base and from itself
+    Joints torque{};  ///< Low-pass filtered, Nm
+    Twist base_wrench{}, own_wrench{};  ///< At the stiffness frame, seen from the base and from itself
     std::array<bool, kJoints> joint_contact{}, joint_collision{};
     std::array<bool, 6> cartesian_contact{}, cartesian_collision{};
 };

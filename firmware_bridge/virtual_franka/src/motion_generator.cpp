@@ -12,9 +12,9 @@ namespace {
 struct JointErrors {
     Error position, velocity, velocity_jump, acceleration_jump;
 };
-constexpr JointErrors kOfJoints = {
-    Error::kJointGeneratorPositionLimits, Error::kJointGeneratorVelocityLimits,
-    Error::kJointGeneratorVelocityDiscontinuity, Error::kJointGeneratorAccelerationDiscontinuity};
+constexpr JointErrors kOfJoints = {Error::kJointGeneratorPositionLimits, Error::kJointGeneratorVelocityLimits,
+                                   Error::kJointGeneratorVelocityDiscontinuity,
+                                   Error::kJointGeneratorAccelerationDiscontinuity};
 constexpr JointErrors kOfCartesian = {
     Error::kCartesianGeneratorJointPositionLimits, Error::kCartesianGeneratorJointVelocityLimits,
     Error::kCartesianGeneratorJointVelocityDiscontinuity, Error::kCartesianGeneratorJointAccelerationDiscontinuity};
@@ -93,8 +93,9 @@ Errors MotionGenerator::check_joints(const Joints &velocity) const
         const double jerk = (acceleration - desired_.ddq[i]) / kPeriod;
         const Bounds bounds = velocity_bounds(limits_, i, desired_.q[i]);
         const double next = desired_.q[i] + velocity[i] * kPeriod;
-        const Broken broken = check({velocity[i] > 0.0 ? bounds.upper : -bounds.lower, limits_.acceleration[i], limits_.jerk[i]},
-                                    std::fabs(velocity[i]), std::fabs(acceleration), std::fabs(jerk));
+        const Broken broken =
+            check({velocity[i] > 0.0 ? bounds.upper : -bounds.lower, limits_.acceleration[i], limits_.jerk[i]},
+                  std::fabs(velocity[i]), std::fabs(acceleration), std::fabs(jerk));
         if (!(next >= limits_.lower[i] && next <= limits_.upper[i])) {
             set(errors, named.position);
         }

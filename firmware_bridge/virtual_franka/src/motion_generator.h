@@ -49,7 +49,10 @@ public:
     bool asynchronous() const { return asynchronous_; }
 
 private:
-    bool joint_space() const { return generator_ == Generator::kJointPosition || generator_ == Generator::kJointVelocity; }
+    bool joint_space() const
+    {
+        return generator_ == Generator::kJointPosition || generator_ == Generator::kJointVelocity;
+    }
     Errors advance_joints(const CommandMessage &command);
     Errors advance_pose(const CommandMessage &command);
     Errors advance_elbow(const CommandMessage &command);

@@ -23,6 +23,7 @@ const char *const kHelp =
     "  --publish HOST:PORT  send joint positions there by UDP\n"
     "  --publish-every MS   how often (default: 10)\n"
     "  --seconds S          end after so long\n"
+    "  --end-with-parent    end when the process that started it has ended\n"
     "  --print-mjcf         print the arm as MuJoCo runs it, and end\n"
     "  --print-urdf         print the arm as clients are given it, and end\n"
     "  --help\n";
@@ -34,7 +35,8 @@ double number(const std::string &option, const std::string &text, double least, 
     char *end = nullptr;
     const double out = std::strtod(text.c_str(), &end);
     if (text.empty() || *end != '\0' || !(out >= least && out <= most)) {
-        throw UsageError(option + " " + text + ": a number from " + std::to_string(least) + " to " + std::to_string(most) + " is needed");
+        throw UsageError(option + " " + text + ": a number from " + std::to_string(least) + " to " +
+                         std::to_string(most) + " is needed");
     }
     return out;
 }
@@ -48,7 +50,8 @@ Joints joints(const std::string &text, const Limits &limits)
         if ((comma == std::string::npos) != (i == kJoints - 1)) {
             throw UsageError("--q " + text + ": seven numbers with commas between them are needed");
         }
-        out[i] = number("--q, joint " + std::to_string(i + 1) + ":", text.substr(at, comma - at), limits.lower[i], limits.upper[i]);
+        out[i] = number("--q, joint " + std::to_string(i + 1) + ":", text.substr(at, comma - at), limits.lower[i],
+                        limits.upper[i]);
         at = comma + 1;
     }
     return out;
@@ -78,6 +81,8 @@ Options parse_options(int count, const char *const *arguments)
             out.print = Options::Print::kUrdf;
         } else if (option == "--no-hand-server") {
             out.hand = false;
+        } else if (option == "--end-with-parent") {
+            out.end_with_parent = true;
         } else if (option == "--bind") {
             out.bind = value();
         } else if (option == "--control") {

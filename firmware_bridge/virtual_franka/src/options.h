@@ -16,7 +16,7 @@ struct Options {
     std::string control, publish;
     int publish_every_ms = 10;
     double seconds = 0.0;  ///< 0: until it is told to end
-    bool hand = true;
+    bool hand = true, end_with_parent = false;
     enum class Print { kNothing, kHelp, kMjcf, kUrdf } print = Print::kNothing;
 
     Options();

@@ -14,8 +14,8 @@ class Pacer {
 public:
     Pacer();
 
-    /// Sleep until the next period. A period that was missed is not made up for: the robot's time stands still meanwhile,
-    /// so that no client is blamed for commands that it had no time to send.
+    /// Sleep until the next period. A period that was missed is not made up for: the robot's time stands still
+    /// meanwhile, so that no client is blamed for commands that it had no time to send.
     void wait();
 
     uint64_t periods() const { return periods_; }

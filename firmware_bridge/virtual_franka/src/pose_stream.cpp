@@ -17,7 +17,8 @@ void PoseStream::publish(const Simulation &arm, double width, uint64_t robot_ms)
     std::copy(arm.q().begin(), arm.q().end(), message.q);
     std::copy(arm.dq().begin(), arm.dq().end(), message.dq);
     // Nobody need be listening.
-    static_cast<void>(sendto(udp_.fd(), &message, sizeof message, 0, reinterpret_cast<const sockaddr *>(&to_), sizeof to_));
+    static_cast<void>(
+        sendto(udp_.fd(), &message, sizeof message, 0, reinterpret_cast<const sockaddr *>(&to_), sizeof to_));
 }
 
 }  // namespace virtual_franka

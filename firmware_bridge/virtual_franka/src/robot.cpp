@@ -105,7 +105,8 @@ void Robot::recover(uint32_t id)
         mode_ = RobotMode::kAutomaticErrorRecovery;
     } else {
         const bool fine = mode_ == RobotMode::kIdle;
-        replies_.push_back({Request::kAutomaticErrorRecovery, id, static_cast<uint8_t>(fine ? Status::kSuccess : Status::kNotPossible)});
+        replies_.push_back({Request::kAutomaticErrorRecovery, id,
+                            static_cast<uint8_t>(fine ? Status::kSuccess : Status::kNotPossible)});
     }
 }
 
@@ -123,7 +124,8 @@ void Robot::advance(const CommandMessage *command)
     } else {
         settle();
     }
-    load_gravity_ = gravity_of(arm_.q(), settings_.load.mass, {settings_.load.centre[0], settings_.load.centre[1], settings_.load.centre[2]});
+    load_gravity_ = gravity_of(arm_.q(), settings_.load.mass,
+                               {settings_.load.centre[0], settings_.load.centre[1], settings_.load.centre[2]});
     const Joints gravity = arm_.gravity(), before = tau_;
     if (!(mode_ == RobotMode::kMove && external())) {
         tau_d_ = control();
@@ -235,7 +237,8 @@ void Robot::settle()
         } else if (mode_ == RobotMode::kAutomaticErrorRecovery) {
             mode_ = RobotMode::kIdle;
             if (recovery_id_) {
-                replies_.push_back({Request::kAutomaticErrorRecovery, *recovery_id_, static_cast<uint8_t>(Status::kSuccess)});
+                replies_.push_back(
+                    {Request::kAutomaticErrorRecovery, *recovery_id_, static_cast<uint8_t>(Status::kSuccess)});
                 recovery_id_.reset();
             }
         }
@@ -271,7 +274,8 @@ void Robot::end_motion(MoveStatus status, RobotMode mode)
         replies_.push_back({Request::kStopMove, *stop_id_, static_cast<uint8_t>(stopped)});
     }
     if (recovery_id_ && mode != RobotMode::kIdle) {
-        replies_.push_back({Request::kAutomaticErrorRecovery, *recovery_id_, static_cast<uint8_t>(Status::kNotPossible)});
+        replies_.push_back(
+            {Request::kAutomaticErrorRecovery, *recovery_id_, static_cast<uint8_t>(Status::kNotPossible)});
         recovery_id_.reset();
     }
     move_id_.reset();

@@ -11,13 +11,15 @@ double Robot::success_rate() const
     if (mode_ != RobotMode::kMove || received_.empty()) {
         return 0.0;
     }
-    return static_cast<double>(std::count(received_.begin(), received_.end(), true)) / static_cast<double>(received_.size());
+    return static_cast<double>(std::count(received_.begin(), received_.end(), true)) /
+           static_cast<double>(received_.size());
 }
 
 void Robot::write(StateMessage &out) const
 {
     const auto put = [](auto &to, const auto &from) {
-        std::transform(std::begin(from), std::end(from), std::begin(to), [](double value) { return static_cast<float>(value); });
+        std::transform(std::begin(from), std::end(from), std::begin(to),
+                       [](double value) { return static_cast<float>(value); });
     };
     const Pose to_ee = settings_.flange_to_ee();
     const Desired &desired = generator_.desired();

@@ -10,7 +10,7 @@ struct Settings {
     Stiffness stiffness;
     CollisionBehavior collision;
     GuidingMode guiding{};
-    Pose nominal_to_ee = kIdentity;    ///< NE_T_EE
+    Pose nominal_to_ee = kIdentity;  ///< NE_T_EE
     Pose ee_to_stiffness = kIdentity;  ///< EE_T_K
     Load load{};
 

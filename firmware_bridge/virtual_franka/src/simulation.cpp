@@ -17,8 +17,9 @@ const Vector3 kPayloadAt = {0.0, 0.0, 0.1034};
 mjModel *compile(const std::string &xml)
 {
     if (mj_version() != mjVERSION_HEADER) {
-        throw std::runtime_error("MuJoCo is of version " + std::to_string(mj_version()) + ", and this program was built for " +
-                                 std::to_string(mjVERSION_HEADER) + ": build it again");
+        throw std::runtime_error("MuJoCo is of version " + std::to_string(mj_version()) +
+                                 ", and this program was built for " + std::to_string(mjVERSION_HEADER) +
+                                 ": build it again");
     }
     mjVFS files;
     mj_defaultVFS(&files);

@@ -128,6 +128,15 @@ bool Connection::send(const void *bytes, std::size_t size)
     return ::send(socket_.fd(), bytes, size, MSG_NOSIGNAL) == static_cast<ssize_t>(size);
 }
 
+void Connection::finish() { shutdown(socket_.fd(), SHUT_WR); }
+
+void Connection::reset()
+{
+    const linger at_once = {1, 0};
+    setsockopt(socket_.fd(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    close();
+}
+
 void Connection::drop(std::size_t size)
 {
     received_.erase(received_.begin(), received_.begin() + static_cast<std::ptrdiff_t>(size));
@@ -148,9 +157,7 @@ Connection accept_client(const Socket &listener, sockaddr_in *peer)
 
 void refuse_client(const Socket &listener)
 {
-    const Socket socket(accept4(listener.fd(), nullptr, nullptr, SOCK_CLOEXEC));
-    const linger at_once = {1, 0};
-    setsockopt(socket.fd(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    Connection(Socket(accept4(listener.fd(), nullptr, nullptr, SOCK_CLOEXEC))).reset();
 }
 
 }  // namespace virtual_franka

@@ -53,6 +53,10 @@ public:
     const std::vector<char> &received() const { return received_; }
     void drop(std::size_t size);
     bool open() const { return socket_.open(); }
+    /// Tell the other side that nothing more comes; it may go on, and closes when it likes.
+    void finish();
+    /// Close with a reset, so that a client which still waits for an answer learns of it.
+    void reset();
     void close() { socket_ = Socket(), received_.clear(); }
 
 private:

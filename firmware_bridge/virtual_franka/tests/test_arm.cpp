@@ -44,7 +44,8 @@ void poses_are_turned_and_turned_back()
 {
     std::mt19937 generator(1);
     for (int i = 0; i < 100; ++i) {
-        const Pose a = forward(random_pose(generator), kFlangeToHand), b = forward(random_pose(generator), kFlangeToHand);
+        const Pose a = forward(random_pose(generator), kFlangeToHand),
+                   b = forward(random_pose(generator), kFlangeToHand);
         CHECK(is_pose(a) && off(a * inverse(a), kIdentity) < 1e-12);
         CHECK(off(displaced(a, difference(a, b)), b) < 1e-9);
     }
@@ -88,7 +89,9 @@ void the_jacobian_is_the_derivative()
         CHECK(!third || std::fabs(dq[2] - elbow) < 1e-5);
     }
     const Joints stretched = {0.0, 0.0, 0.0, -0.08, 0.0, 1.6, 0.0};
-    CHECK(manipulability(jacobian(stretched, kFlangeToHand)) < manipulability(jacobian(kReadyPose, kFlangeToHand)) / 5.0 && manipulability(jacobian(kReadyPose, kFlangeToHand)) > 0.05);
+    CHECK(manipulability(jacobian(stretched, kFlangeToHand)) <
+              manipulability(jacobian(kReadyPose, kFlangeToHand)) / 5.0 &&
+          manipulability(jacobian(kReadyPose, kFlangeToHand)) > 0.05);
 }
 
 void mujoco_agrees_about_kinematics_and_gravity()

@@ -56,7 +56,8 @@ Errors speed_up(MotionGenerator &motion, int joint, double to, double most_accel
     while (std::fabs(speed - to) > 1e-9) {
         // The acceleration that can be taken away by the jerk in what remains.
         const double fading = std::sqrt(2.0 * jerk * std::fabs(to - speed));
-        acceleration = std::min({acceleration + jerk * kPeriod, most_acceleration, fading, std::fabs(to - speed) / kPeriod});
+        acceleration =
+            std::min({acceleration + jerk * kPeriod, most_acceleration, fading, std::fabs(to - speed) / kPeriod});
         speed += std::copysign(acceleration * kPeriod, to);
         const Errors errors = motion.advance(velocity(joint, speed));
         if (errors.any()) {
@@ -64,6 +65,30 @@ Errors speed_up(MotionGenerator &motion, int joint, double to, double most_accel
         }
     }
     return {};
+}
+
+bool same(const RateLimits &limits, double velocity, double acceleration, double jerk)
+{
+    return limits.velocity == velocity && limits.acceleration == acceleration && limits.jerk == jerk;
+}
+
+void the_limits_are_the_published_ones()
+{
+    for (int i = 0; i < kJoints; ++i) {
+        CHECK(kFr3.acceleration[i] == 10.0 && kFr3.jerk[i] == 5000.0);
+        CHECK(kFr3.torque[i] == (i < 4 ? 87.0 : 12.0) && kPanda.torque[i] == kFr3.torque[i]);
+        CHECK(kFr3.velocity[i] == (i < 4 ? 2.62 : i == 5 ? 4.18 : 5.26) && kPanda.velocity[i] == (i < 4 ? 2.175 : 2.61));
+    }
+    CHECK((kPanda.acceleration == Joints{15.0, 7.5, 10.0, 12.5, 15.0, 20.0, 20.0}));
+    CHECK((kPanda.jerk == Joints{7500.0, 3750.0, 5000.0, 6250.0, 7500.0, 10000.0, 10000.0}));
+    CHECK((kFr3.upper == Joints{2.7501, 1.7918, 2.9065, -0.1458, 2.8101, 4.5205, 3.0196}));
+    CHECK((kFr3.lower == Joints{-2.7501, -1.7918, -2.9065, -3.0481, -2.8101, 0.54092, -3.0196}));
+    CHECK((kPanda.upper == Joints{2.8973, 1.7628, 2.8973, -0.0698, 2.8973, 3.7525, 2.8973}));
+    CHECK((kPanda.lower == Joints{-2.8973, -1.7628, -2.8973, -3.0718, -2.8973, -0.0175, -2.8973}));
+    CHECK(same(kFr3.translation, 3.0, 9.0, 4500.0) && same(kPanda.translation, 1.7, 13.0, 6500.0));
+    CHECK(same(kFr3.rotation, 2.5, 17.0, 8500.0) && same(kPanda.rotation, 2.5, 25.0, 12500.0));
+    CHECK(same(kFr3.elbow, 1.5, 10.0, 5000.0) && same(kPanda.elbow, 2.175, 10.0, 5000.0));
+    CHECK(kFr3.torque_rate == 1000.0 && kPanda.torque_rate == 1000.0);
 }
 
 void a_smooth_motion_passes_and_is_followed()
@@ -104,12 +129,15 @@ void velocity_acceleration_and_jerk_are_limited_at_each_joint()
             MotionGenerator within = fresh();
             CHECK(speed_up(within, joint, 0.3, most, 0.999 * jerk).none());
             MotionGenerator jerky = fresh();
-            CHECK(only(jerky.advance(velocity(joint, 1.2 * jerk * kPeriod * kPeriod)), Error::kJointGeneratorAccelerationDiscontinuity));
+            CHECK(only(jerky.advance(velocity(joint, 1.2 * jerk * kPeriod * kPeriod)),
+                       Error::kJointGeneratorAccelerationDiscontinuity));
             MotionGenerator steep = fresh();
-            CHECK(only(speed_up(steep, joint, 0.5, 1.2 * most, 0.5 * jerk), Error::kJointGeneratorVelocityDiscontinuity));
+            CHECK(
+                only(speed_up(steep, joint, 0.5, 1.2 * most, 0.5 * jerk), Error::kJointGeneratorVelocityDiscontinuity));
             MotionGenerator quick = fresh();
             const Errors errors = speed_up(quick, joint, 1.01 * fast, most, 0.5 * jerk);
-            CHECK(has(errors, Error::kJointGeneratorVelocityLimits) && !has(errors, Error::kJointGeneratorVelocityDiscontinuity));
+            CHECK(has(errors, Error::kJointGeneratorVelocityLimits) &&
+                  !has(errors, Error::kJointGeneratorVelocityDiscontinuity));
         }
     }
 }
@@ -121,7 +149,8 @@ void a_jump_in_mid_motion_breaks_all_three()
     Joints q = kReadyPose;
     q[6] += 0.2;
     const Errors errors = motion.advance(positions(q));
-    CHECK(has(errors, Error::kJointGeneratorVelocityLimits) && has(errors, Error::kJointGeneratorVelocityDiscontinuity));
+    CHECK(has(errors, Error::kJointGeneratorVelocityLimits) &&
+          has(errors, Error::kJointGeneratorVelocityDiscontinuity));
     CHECK(has(errors, Error::kJointGeneratorAccelerationDiscontinuity) && errors.count() == 3);
 }
 
@@ -244,6 +273,7 @@ void targets_without_a_rate_are_approached()
 
 int main()
 {
+    the_limits_are_the_published_ones();
     a_smooth_motion_passes_and_is_followed();
     a_start_far_from_the_arm_is_no_start();
     velocity_acceleration_and_jerk_are_limited_at_each_joint();

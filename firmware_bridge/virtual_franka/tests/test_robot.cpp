@@ -192,19 +192,25 @@ void torques_are_limited_in_range_and_rate()
     bench.live(&command);
     CHECK(bench.aborted_by(Error::kControllerTorqueDiscontinuity));
 
+    // Less than a joint may bear, for long enough, makes it too fast; more than it may bear is refused at once.
+    Bench fast;
+    fast.start(Generator::kNone, Controller::kExternal);
+    CommandMessage pull{};
+    for (int i = 0; i < 260 && fast.robot.mode() == RobotMode::kMove; ++i) {
+        pull.tau_J_d[3] = std::min(pull.tau_J_d[3] + 0.9, 54.0), pull.tau_J_d[1] = -pull.tau_J_d[3];
+        fast.live(&pull);
+    }
+    CHECK(fast.aborted_by(Error::kJointVelocity));
+
     Bench strong;
     strong.start(Generator::kNone, Controller::kExternal);
-    CommandMessage more{};
-    for (int i = 0; i < 60 && strong.robot.mode() == RobotMode::kMove; ++i) {
-        more.tau_J_d[3] += 0.9, more.tau_J_d[1] -= 0.9;
-        strong.live(&more);
+    CommandMessage turn{};
+    for (int i = 0; i < 14; ++i) {
+        CHECK(strong.robot.mode() == RobotMode::kMove);
+        turn.tau_J_d[6] += 0.9;
+        strong.live(&turn);
     }
-    for (int i = 0; i < 200 && strong.robot.mode() == RobotMode::kMove; ++i) {
-        strong.live(&more);
-    }
-    CHECK(strong.robot.mode() == RobotMode::kReflex);
-    CHECK(has(strong.robot.errors(), Error::kJointVelocity) || has(strong.robot.errors(), Error::kTauJRange) ||
-          has(strong.robot.errors(), Error::kCartesianVelocity) || has(strong.robot.errors(), Error::kJointPositionLimits));
+    CHECK(strong.aborted_by(Error::kTauJRange));
 }
 
 void a_push_shows_and_a_strong_one_is_a_collision()
@@ -256,7 +262,8 @@ void people_stop_guide_and_switch_off()
     bench.robot.user_stop(true);
     bench.live(200);
     CHECK(bench.answered(Request::kMove, static_cast<uint8_t>(MoveStatus::kEmergencyAborted)));
-    CHECK(bench.robot.mode() == RobotMode::kUserStopped && bench.start(Generator::kJointPosition) == MoveStatus::kNotPossible);
+    CHECK(bench.robot.mode() == RobotMode::kUserStopped &&
+          bench.start(Generator::kJointPosition) == MoveStatus::kNotPossible);
     bench.robot.recover(3);
     bench.live(1);
     CHECK(bench.answered(Request::kAutomaticErrorRecovery, 1));
@@ -264,7 +271,8 @@ void people_stop_guide_and_switch_off()
     CHECK(bench.robot.mode() == RobotMode::kIdle);
 
     bench.robot.guide(true);
-    CHECK(bench.robot.mode() == RobotMode::kGuiding && bench.start(Generator::kJointPosition) == MoveStatus::kNotPossible);
+    CHECK(bench.robot.mode() == RobotMode::kGuiding &&
+          bench.start(Generator::kJointPosition) == MoveStatus::kNotPossible);
     bench.robot.push({0.0, 15.0, 0.0}, 300);
     const double before = bench.arm.q()[0];
     bench.live(600);

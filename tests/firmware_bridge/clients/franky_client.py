@@ -38,7 +38,7 @@ def motions(robot: Any) -> dict[str, Any]:
         "cartesian_waypoints": lambda: franky.CartesianWaypointMotion(
             [
                 franky.CartesianWaypoint(shift, relative),
-                franky.CartesianWaypoint(franky.Affine([-0.02, -0.01, 0.01]), relative),
+                franky.CartesianWaypoint(franky.Affine([0.01, -0.01, 0.01]), relative),
             ]
         ),
         "elbow": lambda: franky.CartesianMotion(
@@ -47,11 +47,11 @@ def motions(robot: Any) -> dict[str, Any]:
         "cartesian_velocity": lambda: franky.CartesianVelocityMotion(
             franky.Twist([0.03, 0, 0], [0, 0, 0.05]), duration=time
         ),
-        "joint_stop": lambda: franky.JointStopMotion(),
-        "cartesian_stop": lambda: franky.CartesianStopMotion(),
-        "joint_velocity_stop": lambda: franky.JointVelocityStopMotion(),
-        "cartesian_velocity_stop": lambda: franky.CartesianVelocityStopMotion(),
-        "torque_stop": lambda: franky.TorqueStopMotion(),
+        "joint_stop": franky.JointStopMotion,
+        "cartesian_stop": franky.CartesianStopMotion,
+        "joint_velocity_stop": franky.JointVelocityStopMotion,
+        "cartesian_velocity_stop": franky.CartesianVelocityStopMotion,
+        "torque_stop": franky.TorqueStopMotion,
     }
 
 
@@ -85,6 +85,12 @@ def sway(address: str, seconds: str) -> dict[str, Any]:
     return {}
 
 
+def full_speed(address: str) -> dict[str, Any]:
+    robot = connect(address, 1.0)
+    robot.move(franky.JointMotion(turned(robot, 0.1)))
+    return {}
+
+
 def recovers(address: str) -> dict[str, Any]:
     robot = connect(address)
     robot.move(franky.JointMotion(turned(robot, 0.01)))
@@ -103,9 +109,12 @@ def main() -> None:
     action, address, *arguments = sys.argv[1:]
     try:
         out = {"ok": True, **globals()[action](address, *arguments)}
-    except Exception as error:  # noqa: BLE001
-        out = {"ok": False, "error": type(error).__name__, "message": str(error)}
-    print(json.dumps(out), flush=True)
+        print(json.dumps(out), flush=True)
+    except Exception as error:
+        print(json.dumps({"ok": False, "error": type(error).__name__, "message": str(error)}), flush=True)
+        # While what failed is still held: to let go of it, libfranka asks the robot once more, and waits for the answer
+        # for ever when the cable is out.
+        os._exit(0)
     os._exit(0)
 
 

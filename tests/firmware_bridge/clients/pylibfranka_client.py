@@ -14,6 +14,8 @@ from typing import Any
 
 import pylibfranka
 
+from st4vla.benchmarks.virtual_franka.process import ask
+
 MODES = {"joint": pylibfranka.ControllerMode.JointImpedance, "cartesian": pylibfranka.ControllerMode.CartesianImpedance}
 
 
@@ -98,6 +100,11 @@ def move(address: str, command: str, mode: str, duration: str) -> dict[str, Any]
     return follow(start(robot, command, mode), command, float(duration))
 
 
+def start_only(address: str) -> dict[str, Any]:
+    robot = connect(address)
+    return {"started": str(start(robot, "joint_position", "joint"))}
+
+
 def spoil(address: str, kind: str) -> dict[str, Any]:
     """Command what a real robot would not do, 50 ms after the beginning."""
     robot = connect(address)
@@ -106,18 +113,19 @@ def spoil(address: str, kind: str) -> dict[str, Any]:
         kind, "joint_velocity" if kind in {"jerk", "acceleration", "velocity", "unfinished"} else "joint_position"
     )
 
+    # Where the last joint has most of its range.
+    free = -1.0 if robot.read_once().q[6] > 0 else 1.0
+
     def change(t: float, told: Any) -> Any:
         late = t >= 0.05
-        if kind == "start":
-            told.q = [value + 0.1 for value in told.q]
-        elif kind == "position_jump" and late:
+        if kind == "start" or (kind == "position_jump" and late):
             told.q = [value + 0.1 for value in told.q]
         elif kind == "jerk" and late:
             told.dq = [told.dq[0] + 0.008, *told.dq[1:]]
         elif kind == "acceleration":
             told.dq = [min(4000e-6 * (t / 1e-3) * (t / 1e-3 + 1) / 2, 1.0), *told.dq[1:]]
         elif kind == "velocity":
-            told.dq = [0.0] * 6 + [6.0 * min(t / 0.9, 1.0) ** 2 * (3 - 2 * min(t / 0.9, 1.0))]
+            told.dq = [0.0] * 6 + [free * 6.0 * min(t / 0.9, 1.0) ** 2 * (3 - 2 * min(t / 0.9, 1.0))]
         elif kind == "unfinished":
             told.dq = [0.0] * 6 + [5.0 * t * min(t, 0.1)]
         elif kind == "torque_jump" and late:
@@ -134,6 +142,7 @@ def spoil(address: str, kind: str) -> dict[str, Any]:
 def everything_else(address: str) -> dict[str, Any]:
     """Settings, the model, the states that they show in, and refusals."""
     robot = connect(address)
+    model, rest = robot.load_model(), robot.read_once()
     robot.set_joint_impedance([2000.0] * 7)
     robot.set_cartesian_impedance([1000.0] * 3 + [100.0] * 3)
     robot.set_collision_behavior([30.0] * 7, [60.0] * 7, [30.0] * 6, [60.0] * 6)
@@ -149,18 +158,16 @@ def everything_else(address: str) -> dict[str, Any]:
             refusals.append(str(error))
     for _ in range(5):
         state = robot.read_once()
-    model = robot.load_model()
-    names = "q dq tau_J F_T_EE EE_T_K m_ee m_load F_x_Cload O_T_EE O_T_EE_d O_F_ext_hat_K tau_ext_hat_filtered elbow".split()
+    names = ("q", "F_T_EE", "EE_T_K", "m_ee", "m_load", "F_x_Cload", "O_T_EE", "O_T_EE_d", "elbow")
     shown = {name: getattr(state, name) for name in names}
     shown = {name: value if isinstance(value, float) else list(value) for name, value in shown.items()}
     return {
         "state": shown,
         "mode": str(state.robot_mode),
         "refusals": refusals,
+        "at_rest": {"tau_J": list(rest.tau_J), "gravity": list(model.gravity(rest))},
         "gravity": list(model.gravity(state)),
         "mass": list(model.mass(state)),
-        "jacobian": list(model.zero_jacobian(state)),
-        "pose": list(model.pose(pylibfranka.Frame.kEndEffector, state)) if hasattr(pylibfranka, "Frame") else None,
     }
 
 
@@ -214,8 +221,6 @@ def grasp(address: str, width: str) -> dict[str, Any]:
 
 def every_reflex(address: str, control_path: str, names: str) -> dict[str, Any]:
     """One motion for each error; what the client said of it, and whether it could go on after recovery."""
-    from st4vla.benchmarks.virtual_franka.process import ask
-
     robot, said = connect(address), {}
     for name in names.split(","):
         control = start(robot, "joint_position", "joint")
@@ -237,10 +242,12 @@ def main() -> None:
     action, address, *arguments = sys.argv[1:]
     try:
         out = {"ok": True, **globals()[action](address, *arguments)}
-    except Exception as error:  # noqa: BLE001
-        out = {"ok": False, "error": type(error).__name__, "message": str(error)}
-    print(json.dumps(out), flush=True)
-    # Without clearing up: libfranka waits for ever for an answer to its last request when the cable is out.
+        print(json.dumps(out), flush=True)
+    except Exception as error:
+        print(json.dumps({"ok": False, "error": type(error).__name__, "message": str(error)}), flush=True)
+        # While what failed is still held: to let go of it, libfranka asks the robot once more, and waits for the answer
+        # for ever when the cable is out.
+        os._exit(0)
     os._exit(0)
 
 

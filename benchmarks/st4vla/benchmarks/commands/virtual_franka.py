@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from st4vla.benchmarks.virtual_franka.process import WRONG_USAGE, find_program
+from st4vla.benchmarks.virtual_franka.process import PROGRAM, WRONG_USAGE, find_program
 from st4vla.contracts.command_line import Command
 from st4vla.contracts.errors import TransportError, UsageError
 
@@ -34,26 +34,27 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> Mapping[str, Any]:
-    command = [find_program()]
+    command = [find_program(), "--end-with-parent"]
     for name in OPTIONS:
         value = getattr(options, name.replace("-", "_"))
         if value is not None:
             command += [f"--{name}", value]
     if options.no_hand_server:
         command.append("--no-hand-server")
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # noqa: S603
     lines: list[str] = []
-    assert process.stdout is not None and process.stderr is not None  # noqa: S101, PT018
-    # Ctrl-C reaches the program as well, which is how it is meant to end; its report comes after.
-    for _ in range(2):
-        with suppress(KeyboardInterrupt):
-            for line in process.stdout:
-                lines.append(line)
-                if len(lines) == 1:
-                    print(line, end="", flush=True)
-    status = process.wait()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603
+        assert process.stdout is not None and process.stderr is not None  # noqa: S101, PT018
+        # Ctrl-C reaches the program as well, which is how it is meant to end; its report comes after.
+        for _ in range(2):
+            with suppress(KeyboardInterrupt):
+                for line in process.stdout:
+                    lines.append(line)
+                    if len(lines) == 1:
+                        print(line, end="", flush=True)
+        said = process.stderr.read().strip().removeprefix(f"{PROGRAM}: ")
+        status = process.wait()
     if status != 0:
-        said = process.stderr.read().strip().removeprefix("st4vla-virtual-franka: ") or f"it ended with status {status}"
+        said = said or f"it ended with status {status}"
         raise (UsageError if status == WRONG_USAGE else TransportError)(said)
     report: Mapping[str, Any] = msgspec.json.decode(lines[-1])
     return report

@@ -91,7 +91,8 @@ class VirtualFranka:
             UsageError: It refuses the options.
             ServerUnreachableError: It ended at once, for a reason that the message gives.
         """
-        command = [find_program(), "--bind", self.address, "--control", str(self.control_path), *self._arguments]
+        command = [find_program(), "--end-with-parent", "--bind", self.address, "--control", str(self.control_path)]
+        command += self._arguments
         # A session of its own: an interrupt at the keyboard stops its clients first.
         self._process = subprocess.Popen(  # noqa: S603
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
