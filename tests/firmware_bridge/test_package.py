@@ -17,7 +17,8 @@ Run = Callable[..., Any]
 
 def call(*command: object, **environment: str) -> str:
     texts = [str(word) for word in command]
-    ended = subprocess.run(texts, capture_output=True, text=True, env=os.environ | environment, timeout=120)
+    environment = os.environ | environment
+    ended = subprocess.run(texts, capture_output=True, check=False, text=True, env=environment, timeout=120)
     assert ended.returncode == 0, f"{' '.join(texts)}:\n{ended.stdout}{ended.stderr}"
     return ended.stdout
 

@@ -73,9 +73,7 @@ def frame(message: Any) -> list[bytes]:
 
 def test_frames_go_out_and_chunks_come_in(run: Run, serve: Run) -> None:
     server = serve()
-    ended = run(
-        "stream", "--endpoint", server.endpoint, "--pattern=", "--pattern=", "--rate", "50", "--seconds", "1.5"
-    )
+    ended = run("stream", "--endpoint", server.endpoint, "--pattern=", "--pattern=", "--rate", "50", "--seconds", "1.5")
     assert ended.status == 0, ended.err
     assert ended.out.startswith("null at tcp://")
     assert "frames" in ended.out
