@@ -18,7 +18,7 @@ find_program(NM NAMES ${CMAKE_NM} nm REQUIRED)
 add_test(NAME bridge_symbols COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/tests/check_symbols.sh
   $<TARGET_FILE:st4vla_bridge> ${CMAKE_CURRENT_SOURCE_DIR}/include)
 
-add_bridge_test(cameras test_cameras.cpp st4vla_bridge PkgConfig::TURBOJPEG)
+add_bridge_test(cameras test_cameras.cpp st4vla_bridge TurboJPEG)
 add_test(NAME cameras COMMAND test_cameras)
 
 # These look inside.
