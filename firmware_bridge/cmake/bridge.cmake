@@ -10,7 +10,10 @@ if(ST4VLA_AARCH64_ROOT)
   list(APPEND CMAKE_FIND_ROOT_PATH ${ST4VLA_AARCH64_ROOT})
   set(CMAKE_LIBRARY_ARCHITECTURE aarch64-linux-gnu)
   # What their libraries need in turn is there too, but is none of ours.
-  add_link_options(-Wl,-rpath-link,${ST4VLA_AARCH64_ROOT}/usr/lib/aarch64-linux-gnu)
+  foreach(folder lib usr/lib)
+    add_link_options(-Wl,-rpath-link,${ST4VLA_AARCH64_ROOT}/${folder}/aarch64-linux-gnu)
+  endforeach()
+  set(CMAKE_CROSSCOMPILING_EMULATOR qemu-aarch64-static -L ${ST4VLA_AARCH64_ROOT})
 endif()
 
 function(import_library name header library)
