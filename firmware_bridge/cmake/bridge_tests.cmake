@@ -33,6 +33,9 @@ target_include_directories(test_machine PRIVATE src)
 target_link_libraries(test_machine PRIVATE st4vla_bridge Threads::Threads)
 add_test(NAME machine COMMAND test_machine)
 
+add_executable(bench_wire tests/bench_wire.cpp)
+target_link_libraries(bench_wire PRIVATE st4vla_bridge_objects)
+
 # The decoders, with what is fed to them: -DST4VLA_FUZZ=ON with clang. Start it on tests/data/wire.
 if(ST4VLA_FUZZ)
   add_executable(fuzz_decode tests/fuzz_decode.cpp ${CODEC_SOURCES} src/cameras/jpeg_size.cpp)
