@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # apt needs root; where it is missing, the packages are named so that an administrator can install them.
-APT_PACKAGES := cmake iproute2 iptables libegl1 libosmesa6
+APT_PACKAGES := cmake iproute2 iptables libegl1 libosmesa6 libturbojpeg0-dev libzmq3-dev pkg-config
 ROBOSUITE := robosuite==1.5.2
 
 .PHONY: help demo test test-all ctest lint bundle bench-export bench-runtime clean
