@@ -4,11 +4,37 @@ if(NOT ST4VLA_BRIDGE)
   return()
 endif()
 
-find_package(PkgConfig REQUIRED)
-pkg_check_modules(ZMQ IMPORTED_TARGET libzmq>=4.3.2)
-pkg_check_modules(TURBOJPEG IMPORTED_TARGET libturbojpeg>=2.0)
-if(NOT ZMQ_FOUND OR NOT TURBOJPEG_FOUND)
-  message(FATAL_ERROR "st4vla_bridge needs libzmq and libjpeg-turbo: sudo apt-get install pkg-config libzmq3-dev "
+# In a cross build, where cmake/aarch64_packages.sh has put them.
+set(ST4VLA_AARCH64_ROOT "" CACHE PATH "Folder with arm64 packages, unpacked")
+if(ST4VLA_AARCH64_ROOT)
+  list(APPEND CMAKE_FIND_ROOT_PATH ${ST4VLA_AARCH64_ROOT})
+  set(CMAKE_LIBRARY_ARCHITECTURE aarch64-linux-gnu)
+  # What their libraries need in turn is there too, but is none of ours.
+  foreach(folder lib usr/lib)
+    add_link_options(-Wl,-rpath-link,${ST4VLA_AARCH64_ROOT}/${folder}/aarch64-linux-gnu)
+  endforeach()
+  set(CMAKE_CROSSCOMPILING_EMULATOR qemu-aarch64-static -L ${ST4VLA_AARCH64_ROOT})
+endif()
+
+function(import_library name header library)
+  find_path(${name}_INCLUDE_DIR ${header})
+  find_library(${name}_LIBRARY ${library})
+  if(NOT ${name}_INCLUDE_DIR OR NOT ${name}_LIBRARY)
+    return()
+  endif()
+  add_library(${name} UNKNOWN IMPORTED)
+  set_target_properties(${name} PROPERTIES IMPORTED_LOCATION ${${name}_LIBRARY}
+    INTERFACE_INCLUDE_DIRECTORIES ${${name}_INCLUDE_DIR})
+endfunction()
+
+import_library(ZeroMQ zmq.h zmq)
+import_library(TurboJPEG turbojpeg.h turbojpeg)
+if(NOT TARGET ZeroMQ OR NOT TARGET TurboJPEG)
+  if(CMAKE_CROSSCOMPILING)
+    message(STATUS "st4vla_bridge is left out: cmake/aarch64_packages.sh gets what it needs")
+    return()
+  endif()
+  message(FATAL_ERROR "st4vla_bridge needs libzmq and libjpeg-turbo: sudo apt-get install libzmq3-dev "
     "libturbojpeg0-dev; or leave it out with -DST4VLA_BRIDGE=OFF")
 endif()
 set(THREADS_PREFER_PTHREAD_FLAG ON)
@@ -41,7 +67,7 @@ add_library(st4vla_bridge_objects OBJECT ${CODEC_SOURCES}
   src/cameras/memory.cpp src/cameras/pattern.cpp src/cameras/v4l2.cpp src/cameras/v4l2_calls.cpp)
 add_crc32c_sources(st4vla_bridge_objects)
 target_include_directories(st4vla_bridge_objects PUBLIC include src)
-target_link_libraries(st4vla_bridge_objects PUBLIC PkgConfig::ZMQ PkgConfig::TURBOJPEG Threads::Threads)
+target_link_libraries(st4vla_bridge_objects PUBLIC ZeroMQ TurboJPEG Threads::Threads)
 set_target_properties(st4vla_bridge_objects PROPERTIES POSITION_INDEPENDENT_CODE ON
   CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
 

@@ -14,11 +14,12 @@ add_test(NAME codec_plain COMMAND test_codec_plain ${GOLDEN_DIRECTORY})
 
 add_bridge_test(bridge_abi test_bridge_abi.c st4vla_bridge)
 add_test(NAME bridge_abi COMMAND test_bridge_abi)
-find_program(NM NAMES ${CMAKE_NM} nm REQUIRED)
+set(BRIDGE_HEADERS bridge.h cameras.h message.h status.h)
+list(TRANSFORM BRIDGE_HEADERS PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/include/st4vla/)
 add_test(NAME bridge_symbols COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/tests/check_symbols.sh
-  $<TARGET_FILE:st4vla_bridge> ${CMAKE_CURRENT_SOURCE_DIR}/include)
+  $<TARGET_FILE:st4vla_bridge> ${BRIDGE_HEADERS})
 
-add_bridge_test(cameras test_cameras.cpp st4vla_bridge PkgConfig::TURBOJPEG)
+add_bridge_test(cameras test_cameras.cpp st4vla_bridge TurboJPEG)
 add_test(NAME cameras COMMAND test_cameras)
 
 # These look inside.
@@ -32,6 +33,11 @@ add_executable(test_machine tests/test_machine.cpp
 target_include_directories(test_machine PRIVATE src)
 target_link_libraries(test_machine PRIVATE st4vla_bridge Threads::Threads)
 add_test(NAME machine COMMAND test_machine)
+
+add_executable(bench_wire tests/bench_wire.cpp)
+target_link_libraries(bench_wire PRIVATE st4vla_bridge_objects)
+add_executable(bench_round_trip tests/bench_round_trip.c)
+target_link_libraries(bench_round_trip PRIVATE st4vla_bridge)
 
 # The decoders, with what is fed to them: -DST4VLA_FUZZ=ON with clang. Start it on tests/data/wire.
 if(ST4VLA_FUZZ)

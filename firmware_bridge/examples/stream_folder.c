@@ -1,4 +1,4 @@
-/* Send a folder of JPEG files to a runtime as what its first camera sees, and print the actions that come back. */
+/* Send a folder of JPEG files to a runtime, as each of the views that it wants, and print the actions that come back. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,38 +16,39 @@ static void must(st4vla_status status, const char *what)
 int main(int argc, char **argv)
 {
     static st4vla_chunk chunk;
+    static char names[ST4VLA_MAX_VIEWS][ST4VLA_MAX_VIEW_NAME_BYTES + 1];
+    st4vla_camera_config configs[ST4VLA_MAX_VIEWS];
     st4vla_bridge_config config = st4vla_bridge_defaults();
-    st4vla_camera_config camera = {NULL, NULL, ST4VLA_SOURCE_FOLDER, 0, 0, 0, 20.0};
-    st4vla_observation observation;
+    st4vla_observation frame = {0};
+    st4vla_server_error error;
     st4vla_welcome welcome;
     st4vla_cameras *cameras;
     st4vla_bridge *bridge;
-    char name[ST4VLA_MAX_VIEW_NAME_BYTES + 1] = "";
+    uint32_t i;
     int left = argc == 4 ? atoi(argv[3]) : 0;
 
-    if (left <= 0) {
-        fprintf(stderr, "usage: stream_folder ENDPOINT FOLDER CHUNKS\n");
-        return 2;
-    }
-    config.endpoint = argv[1];
-    must(st4vla_bridge_open(&config, &bridge), argv[1]);
+    config.endpoint = argc == 4 ? argv[1] : NULL;
+    must(st4vla_bridge_open(&config, &bridge), "usage: stream_folder ENDPOINT FOLDER CHUNKS");
     must(st4vla_bridge_hello(bridge, 5000, &welcome), argv[1]);
-    memcpy(name, welcome.views[0].name, ST4VLA_MAX_VIEW_NAME_BYTES);
-    camera.name = name;
-    camera.path = argv[2];
-    must(st4vla_cameras_open(&camera, 1, &cameras), argv[2]);
-
-    memset(&observation, 0, sizeof observation);
-    observation.instruction = "lift the red cube";
-    observation.instruction_bytes = (uint32_t)strlen(observation.instruction);
-    for (observation.view_count = 1; left > 0;) {
-        must(st4vla_cameras_next(cameras, 1000, observation.views), argv[2]);
-        must(st4vla_bridge_send(bridge, &observation, NULL), argv[1]);
+    for (i = 0; i < welcome.body.view_count; ++i) {
+        const st4vla_camera_config camera = {names[i], argv[2], ST4VLA_SOURCE_FOLDER, 0, 0, 0, 20.0};
+        memcpy(names[i], welcome.views[i].name, ST4VLA_MAX_VIEW_NAME_BYTES);
+        configs[i] = camera;
+    }
+    must(st4vla_cameras_open(configs, welcome.body.view_count, &cameras), argv[2]);
+    frame.view_count = welcome.body.view_count;
+    frame.instruction = "lift the red cube";
+    frame.instruction_bytes = (uint32_t)strlen(frame.instruction);
+    while (left > 0) {
+        must(st4vla_cameras_next(cameras, 1000, frame.views), argv[2]);
+        must(st4vla_bridge_send(bridge, &frame, NULL), argv[1]);
         if (st4vla_bridge_receive(bridge, 1000, &chunk) == ST4VLA_OK) {
             printf("chunk %llu, frame %.1f ms old: %+.4f %+.4f %+.4f\n", (unsigned long long)chunk.body.chunk_id,
                    (double)(chunk.received_ns - chunk.body.frame_capture_ns) / 1e6, chunk.actions[0],
                    chunk.actions[1], chunk.actions[2]);
             --left;
+        } else if (st4vla_bridge_last_error(bridge, &error) == ST4VLA_OK) {
+            fprintf(stderr, "the runtime says: %s\n", error.text);
         }
     }
     st4vla_cameras_close(cameras);

@@ -1,14 +1,13 @@
 #!/bin/sh
 # The library shows what its headers declare, and nothing else.
-# usage: check_symbols.sh LIBRARY INCLUDE_DIRECTORY
+# usage: check_symbols.sh LIBRARY HEADER...
 set -eu
-shown=$(nm -D --defined-only "$1" | awk '{print $3}' | sort)
-declared=$(for name in bridge cameras control message player status stream; do cat "$2/st4vla/$name.h"; done |
-  grep -v '^#' | tr '\n' ' ' | grep -o 'ST4VLA_\(PLAYER_\)\?API [^(;]*(' | sed 's/($//; s/.*[ *]//' | sort)
+library=$1
+shift
+shown=$(nm -D --defined-only "$library" | awk '{print $3}' | sort)
+declared=$(cat "$@" | grep -v '^#' | tr '\n' ' ' | grep -oE 'ST4VLA_([A-Z]+_)?API [^(;]*\(' |
+  sed 's/($//; s/.*[ *]//' | sort)
 if [ "$shown" != "$declared" ]; then
-  echo "shown by $1:" >&2
-  echo "$shown" >&2
-  echo "declared:" >&2
-  echo "$declared" >&2
+  printf 'shown by %s:\n%s\ndeclared:\n%s\n' "$library" "$shown" "$declared" >&2
   exit 1
 fi

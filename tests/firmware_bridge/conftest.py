@@ -1,75 +1,185 @@
-"""Virtual Frankas, and unmodified clients in processes of their own."""
+"""The compiled bridge and what it talks to. Tests are skipped where `make ctest` has not built it."""
 
-import importlib.util
 import json
+import os
+import signal
 import subprocess
-import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+import zmq
 
-from st4vla.benchmarks.virtual_franka.process import VirtualFranka
+from st4vla.contracts.messages import Goodbye, Hello, Message, Observation, Welcome
+from st4vla.contracts.wire import decode, encode
+from st4vla.runtime.core import Core
+from st4vla.runtime.curve import ServerKeys
+from st4vla.runtime.policy import NullPolicy
+from st4vla.runtime.scheduler import SchedulingConfig
+from st4vla.runtime.server import Server
 
-CLIENTS = Path(__file__).parent / "clients"
-#: A motion that loses packets to the load of the machine, as any on a busy one may, is tried again.
-ATTEMPTS = 4
-
-# Without MuJoCo the program is not built; where it is there, a program that is missing is a failure.
-collect_ignore_glob = ["test_*.py"] if importlib.util.find_spec("mujoco") is None else []
+ROOT = Path(__file__).resolve().parents[2]
+SIZE = 28
 
 
-class Client:
-    """A client's process; its script prints one line of JSON when it is done."""
+def built(name: str) -> Path:
+    path = Path(os.environ.get("ST4VLA_BUILD", ROOT / "build")) / "firmware_bridge" / name
+    if not path.exists():
+        pytest.skip(f"{name} is not built: make ctest")
+    return path
 
-    def __init__(self, name: str, action: str, address: str, *arguments: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, str(CLIENTS / f"{name}_client.py"), action, address, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
 
-    def result(self, timeout_s: float = 20.0) -> dict[str, Any]:
-        try:
-            out, err = self._process.communicate(timeout=timeout_s)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            out, err = self._process.communicate()
-        assert self._process.returncode == 0, f"{out}\n{err}"
-        answer: dict[str, Any] = json.loads(out.splitlines()[-1])
-        return answer
+@pytest.fixture(scope="session")
+def program() -> Path:
+    return built("st4vla-bridge")
+
+
+@pytest.fixture(scope="session")
+def library() -> Path:
+    return built("libst4vla_bridge.so")
+
+
+@dataclass
+class Ended:
+    """How a program ended, and the JSON of its last line."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def line(self) -> dict[str, Any]:
+        found = json.loads(self.out.splitlines()[-1])
+        assert isinstance(found, dict)
+        return found
+
+    def count(self, name: str) -> int:
+        return int(self.line["counters"][name])
+
+
+class Running:
+    """A program that runs until it is told to end."""
+
+    def __init__(self, command: list[str]) -> None:
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def wait(self, timeout_s: float = 20.0) -> Ended:
+        out, err = self._process.communicate(timeout=timeout_s)
+        return Ended(self._process.returncode, out, err)
+
+    def end(self) -> Ended:
+        """Interrupt it, as a terminal does."""
+        self._process.send_signal(signal.SIGINT)
+        return self.wait()
 
     def kill(self) -> None:
         self._process.kill()
         self._process.communicate()
 
 
-Run = Callable[..., dict[str, Any]]
+@pytest.fixture
+def start(program: Path) -> Iterator[Callable[..., Running]]:
+    """Start `st4vla-bridge` with these arguments."""
+    started: list[Running] = []
+
+    def begin(*arguments: str) -> Running:
+        started.append(Running([str(program), *arguments]))
+        return started[-1]
+
+    yield begin
+    for running in started:
+        running.kill()
 
 
 @pytest.fixture
-def robot() -> Iterator[VirtualFranka]:
-    with VirtualFranka() as running:
-        yield running
-
-
-def run_client(name: str, action: str, robot: VirtualFranka, *arguments: str) -> dict[str, Any]:
-    """Run a client to its end, again when the machine was too busy to send all its commands."""
-    for attempt in range(ATTEMPTS):
-        before = robot.ask("status")["lost_commands"]
-        result = Client(name, action, robot.address, *arguments).result()
-        if result["ok"] or robot.ask("status")["lost_commands"] == before or attempt == ATTEMPTS - 1:
-            break
-    return result
+def run(start: Callable[..., Running]) -> Callable[..., Ended]:
+    return lambda *arguments: start(*arguments).wait()
 
 
 @pytest.fixture
-def run() -> Run:
-    return run_client
+def serve() -> Iterator[Callable[..., Server]]:
+    """Start the runtime's own server, on a policy that thinks nothing."""
+    servers: list[Server] = []
+
+    def begin(endpoint: str = "tcp://127.0.0.1:*", keys: ServerKeys | None = None, **policy: Any) -> Server:
+        server = Server(Core(NullPolicy(image_size=SIZE, **policy), SchedulingConfig()), endpoint, keys)
+        server.start()
+        servers.append(server)
+        return server
+
+    yield begin
+    for server in servers:
+        server.stop()
+
+
+Parts = list[bytes]
+Answer = Callable[[Observation], list[Parts]]
+
+
+@dataclass
+class Impostor:
+    """A server that says what a test wants. It greets as it is told, or not at all."""
+
+    welcome: Welcome | None
+    answer: Answer
+    seen: list[Message] = field(default_factory=list)
+    frames: list[bytes] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._context = zmq.Context()
+        self._router = self._context.socket(zmq.ROUTER)
+        self._router.setsockopt(zmq.LINGER, 0)
+        self._router.bind("tcp://127.0.0.1:*")
+        self.endpoint = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while not self._stop.is_set():
+            if not self._router.poll(20):
+                continue
+            client, frame = self._router.recv_multipart()
+            message = decode(frame)
+            self.seen.append(message)
+            self.frames.append(frame)
+            if isinstance(message, Hello) and self.welcome is not None:
+                self._router.send_multipart([client, encode(self.welcome)])
+            elif isinstance(message, Observation):
+                for parts in self.answer(message):
+                    self._router.send_multipart([client, *parts])
+
+    @property
+    def observations(self) -> list[Observation]:
+        return [message for message in self.seen if isinstance(message, Observation)]
+
+    def await_goodbye(self) -> bool:
+        deadline = time.monotonic() + 2.0
+        while time.monotonic() < deadline:
+            if any(isinstance(message, Goodbye) for message in self.seen):
+                return True
+            time.sleep(0.01)
+        return False
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._context.destroy(linger=0)
 
 
 @pytest.fixture
-def start() -> type[Client]:
-    return Client
+def pretend() -> Iterator[Callable[..., Impostor]]:
+    """Start an impostor."""
+    started: list[Impostor] = []
+
+    def begin(welcome: Welcome | None, answer: Answer = lambda _: []) -> Impostor:
+        started.append(Impostor(welcome, answer))
+        return started[-1]
+
+    yield begin
+    for impostor in started:
+        impostor.stop()

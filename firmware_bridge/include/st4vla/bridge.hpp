@@ -125,7 +125,7 @@ private:
     template <typename T>
     std::optional<T> news(st4vla_status (*ask)(const st4vla_bridge *, T *)) const
     {
-        T value;
+        T value{};
         const st4vla_status status = ask(handle_.get(), &value);
         if (status == ST4VLA_TIMEOUT) {
             return std::nullopt;

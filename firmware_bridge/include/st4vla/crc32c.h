@@ -50,7 +50,7 @@ static inline uint32_t st4vla_crc32c(uint32_t crc, const void *data, size_t size
         0x79b737bau, 0x8bdcb4b9u, 0x988c474du, 0x6ae7c44eu, 0xbe2da0a5u, 0x4c4623a6u, 0x5f16d052u, 0xad7d5351u
     };
     const unsigned char *byte = (const unsigned char *)data;
-    size_t i;
+    size_t i = 0;
 
     crc = ~crc;
     for (i = 0; i < size; ++i) {
@@ -68,7 +68,7 @@ static inline uint32_t st4vla_message_checksum(const void *message, size_t size)
     static const unsigned char zero[4] = {0, 0, 0, 0};
     const size_t field = offsetof(st4vla_wire_header, crc32c);
     const unsigned char *bytes = (const unsigned char *)message;
-    uint32_t crc;
+    uint32_t crc = 0;
 
     if (size < sizeof(st4vla_wire_header)) {
         return 0;

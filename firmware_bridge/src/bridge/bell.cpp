@@ -25,7 +25,7 @@ void Bell::ring() noexcept
 
 void Bell::silence() noexcept
 {
-    eventfd_t rings;
+    eventfd_t rings = 0;
     [[maybe_unused]] const int silent = eventfd_read(descriptor_, &rings);
 }
 

@@ -84,7 +84,7 @@ extern "C" {
 
 int64_t st4vla_monotonic_ns(void)
 {
-    timespec now;
+    timespec now{};
     clock_gettime(CLOCK_MONOTONIC, &now);
     return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
 }

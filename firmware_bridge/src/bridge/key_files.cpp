@@ -8,8 +8,8 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <map>
+#include <system_error>
 
 #include "../detail.h"
 #include "../wire/utf8.h"
@@ -38,9 +38,9 @@ st4vla_status read_file(const char *path, std::string &text, unsigned &mode)
     const int descriptor = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (descriptor < 0) {
         return fail(ST4VLA_KEY_FILE, "%s cannot be read: %s; `st4vla keys make NAME --out FOLDER` makes a key", path,
-                    std::strerror(errno));
+                    std::generic_category().message(errno).c_str());
     }
-    struct stat status;
+    struct stat status = {};
     ssize_t got = -1;
     text.resize(kMaxBytes);
     if (fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode)) {

@@ -35,7 +35,7 @@ public:
     bool more() const { return zmq_msg_more(&message_) != 0; }
 
 private:
-    zmq_msg_t message_;
+    zmq_msg_t message_{};
 };
 
 st4vla_counter counter_of(st4vla_status status)

@@ -83,7 +83,7 @@ private:
     Buffers buffers_;
     Socket socket_;
     std::mutex socket_mutex_;
-    zmq_msg_t waiting_;
+    zmq_msg_t waiting_{};
     bool has_waiting_ = false;
     Bell wake_;
 

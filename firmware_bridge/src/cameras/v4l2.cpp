@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 #include <string>
+#include <system_error>
 
 #include "../detail.h"
 #include "st4vla/bridge.h"
@@ -21,6 +22,9 @@ namespace {
 constexpr uint32_t kBuffers = 4;
 /// A device that gives nothing for so long is opened again.
 constexpr int64_t kSilenceNs = 2'000'000'000;
+
+/// Unlike strerror, for several threads.
+std::string error_text() { return std::generic_category().message(errno); }
 
 struct Mapping {
     void *address;
@@ -42,7 +46,7 @@ public:
         close();
         descriptor_ = calls_->open(path_.c_str());
         if (descriptor_ < 0) {
-            return fail(ST4VLA_NO_CAMERA, "%s: %s", path_.c_str(), std::strerror(errno));
+            return fail(ST4VLA_NO_CAMERA, "%s: %s", path_.c_str(), error_text().c_str());
         }
         st4vla_status status = check_capabilities();
         status = status != ST4VLA_OK ? status : choose_format();
@@ -85,7 +89,7 @@ private:
 
     st4vla_status refused(const char *what) const
     {
-        return fail(ST4VLA_SYSTEM, "%s: %s: %s", path_.c_str(), what, std::strerror(errno));
+        return fail(ST4VLA_SYSTEM, "%s: %s: %s", path_.c_str(), what, error_text().c_str());
     }
 
     st4vla_status check_capabilities()

@@ -45,16 +45,16 @@ private:
 
 double ms(int64_t ns) { return static_cast<double>(ns) / 1e6; }
 
-/// Text of another machine, without what a terminal would obey.
+/// UTF-8 of another machine, without what a terminal would obey.
 std::string printable(const char *text)
 {
     std::string out;
     for (; *text != '\0'; ++text) {
-        const auto c = static_cast<unsigned char>(*text);
-        // Control characters of C1 come as two bytes, the first of them 0xc2.
-        const bool is_control = c < 0x20 || c == 0x7f || (c >= 0x80 && c < 0xa0 && !out.empty() &&
-                                                          static_cast<unsigned char>(out.back()) == 0xc2);
-        out += is_control ? '?' : static_cast<char>(c);
+        const auto c = static_cast<unsigned char>(*text), next = static_cast<unsigned char>(text[1]);
+        // The second set of control characters is of two bytes.
+        const bool is_second = c == 0xc2 && next >= 0x80 && next < 0xa0;
+        out += c < 0x20 || c == 0x7f || is_second ? '?' : *text;
+        text += is_second ? 1 : 0;
     }
     return out;
 }

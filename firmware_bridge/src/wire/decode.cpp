@@ -194,20 +194,21 @@ st4vla_status read_welcome(const void *frame, std::size_t size, st4vla_welcome &
     if (!between(row.view_count, 1, ST4VLA_MAX_VIEWS)) {
         return ST4VLA_MALFORMED_MESSAGE;
     }
+    bool names_fit = true;
     for (uint32_t i = 0; i < row.view_count; ++i) {
         st4vla_wire_welcome_view &view = welcome.views[i];
         if (const st4vla_status status = reader.record(view); status != ST4VLA_OK) {
             return status;
         }
-        const int name = padded_length(view.name, sizeof view.name);
-        if (name < 0 || !is_utf8(reinterpret_cast<const unsigned char *>(view.name), static_cast<std::size_t>(name))) {
+        // Zeros are UTF-8: those inside of a name are looked for at the end, after what is cut off.
+        if (!is_utf8(reinterpret_cast<const unsigned char *>(view.name), sizeof view.name)) {
             return ST4VLA_MALFORMED_MESSAGE;
         }
+        names_fit &= padded_length(view.name, sizeof view.name) >= 0;
     }
-    const int name = padded_length(row.bundle_name, sizeof row.bundle_name);
-    const bool fits = reader.end() == ST4VLA_OK && name >= 0 &&
-                      is_utf8(reinterpret_cast<const unsigned char *>(row.bundle_name), static_cast<std::size_t>(name)) &&
-                      is_representation(row.representation) &&
+    names_fit &= padded_length(row.bundle_name, sizeof row.bundle_name) >= 0 &&
+                 is_utf8(reinterpret_cast<const unsigned char *>(row.bundle_name), sizeof row.bundle_name);
+    const bool fits = reader.end() == ST4VLA_OK && names_fit && is_representation(row.representation) &&
                       between(row.health, ST4VLA_HEALTH_STARTING, ST4VLA_HEALTH_DEGRADED) &&
                       rise(row.frame_slow_ns, row.frame_hold_ns, row.frame_stop_ns) &&
                       rise(row.plan_slow_ns, row.plan_hold_ns, row.plan_stop_ns);
