@@ -1,6 +1,7 @@
 // The slot between two threads: the newest, whole, and never an older one after a newer.
 #include "player/slot.h"
 
+#include <atomic>
 #include <thread>
 
 #include "check.h"
@@ -25,10 +26,12 @@ void one_thread_sees_the_newest_once()
 
 void a_reader_never_sees_half_a_value_or_an_older_one()
 {
-    constexpr std::uint64_t kLast = 200'000;
+    // Enough takes that each thread is interrupted in the middle of a value many times.
+    constexpr int kTakes = 100'000;
     static st4vla::player::Slot<Value> slot;
-    std::thread writer([] {
-        for (std::uint64_t i = 1; i <= kLast; ++i) {
+    std::atomic<bool> over{false};
+    std::thread writer([&over] {
+        for (std::uint64_t i = 1; !over; ++i) {
             for (auto &number : slot.back().numbers) {
                 number = i;
             }
@@ -36,10 +39,11 @@ void a_reader_never_sees_half_a_value_or_an_older_one()
         }
     });
     std::uint64_t last = 0;
-    while (last < kLast) {
+    for (int takes = 0; takes < kTakes;) {
         if (!slot.take()) {
             continue;
         }
+        ++takes;
         const Value &value = slot.front();
         CHECK(value.numbers[0] > last);
         last = value.numbers[0];
@@ -47,6 +51,7 @@ void a_reader_never_sees_half_a_value_or_an_older_one()
             CHECK(number == last);
         }
     }
+    over = true;
     writer.join();
 }
 
