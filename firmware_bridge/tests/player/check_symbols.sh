@@ -4,7 +4,8 @@
 set -eu
 nm=$1 library=$2
 shift 2
-allowed='^(mem(cpy|set|move)|sqrt|sin|cos|sincos|atan2|exp|floor|ceil|__stack_chk_fail|_GLOBAL_OFFSET_TABLE_)$'
+# __aarch64_swp...: an atomic exchange in one instruction where the processor has it, as a Jetson Orin's does.
+allowed='^(__aarch64_swp[0-9]_[a-z_]*|mem(cpy|set|move)|sqrt|sin|cos|sincos|atan2|exp|floor|ceil|__stack_chk_fail|_GLOBAL_OFFSET_TABLE_)$'
 for object in "$@"; do
   calls=$("$nm" -u "$object" | awk '{print $NF}' | grep -vE "$allowed" | grep -v '^_ZNK\{0,1\}6st4vla6player' || true)
   case $object in
