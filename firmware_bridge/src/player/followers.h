@@ -26,9 +26,9 @@ public:
 
     /// Move for a tick, towards a goal that is now at `goal`; a goal outside the walls or off the leash is moved.
     ///
-    /// The goal is held to within `leash` of the inner point, and of `anchor` where there is one. A point that moves has
-    /// a longer one, by what it needs to brake: a goal nearer than that could only be overshot. Returns whether the goal
-    /// was moved.
+    /// The goal is held to within `leash` of the inner point, and of `anchor` where there is one. A point that moves
+    /// has a longer one, by what it needs to brake: a goal nearer than that could only be overshot. Returns whether
+    /// the goal was moved.
     bool follow(const Vec<D> &goal, double leash, const Vec<D> *anchor) noexcept
     {
         const double longest = leash + braking_distance(norm(velocity_), kCatchUpShare * bounds_.cut, kTick_s);
@@ -92,8 +92,8 @@ class RotationFollower {
 public:
     void reset(const Quaternion &rotation, const Bounds<3> &bounds) noexcept;
 
-    /// Move for a tick, towards a goal that turns with `turn_rad_s` during it. The goal is held to within `leash_rad` of
-    /// where this ends up. Returns whether the goal was moved.
+    /// Move for a tick, towards a goal that turns with `turn_rad_s` during it. The goal is held to within `leash_rad`
+    /// of where this ends up. Returns whether the goal was moved.
     bool follow(const Vec3 &turn_rad_s, double leash_rad) noexcept;
 
     /// Slow down for a tick, and forget where the goal was.

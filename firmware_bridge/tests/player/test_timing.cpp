@@ -103,7 +103,7 @@ void a_chunk_that_disagrees_is_blended_in_position_velocity_and_acceleration()
     const double hardest = rig.check.translation.hardest;
     rig.run_ms(150);
     CHECK(is_near(rig.setpoint.twist[0], -0.1, 1e-3) && is_near(rig.setpoint.twist[1], 0.1, 1e-3));
-    // 0.3 m/s there and 0.1 m/s across, fading at 6 / 100 ms: it changes by at most 6 / e times the difference in 100 ms.
+    // 0.3 m/s there and 0.1 m/s across, fading at 6 / 100 ms: it changes by at most 6 / e times that in 100 ms.
     CHECK(rig.check.translation.hardest <= std::fmax(hardest, 6.0 / std::exp(1.0) * std::hypot(0.3, 0.1) / 0.1) * 1.01);
 }
 

@@ -229,6 +229,16 @@ void clocks_that_step_do_no_harm()
     rig.input.now_ns = INT64_MAX - 1000 * kMs;
     rig.run_ms(500);
     CHECK(rig.setpoint.at_rest == 1);
+    // An anchor begins the clock anew; the stop stays.
+    CHECK(st4vla_player_anchor(rig.player, kHome, nullptr) == ST4VLA_PLAYER_OK);
+    rig.check.restart();
+    rig.input.now_ns = right_ns + 100 * kMs;
+    rig.step();
+    CHECK(rig.setpoint.pace == ST4VLA_PACE_STOP && st4vla_player_resume(rig.player) == ST4VLA_PLAYER_OK);
+    rig.step();
+    rig.put(2, 8, {0.02F, 0, 0, 0, 0, 0, 1});
+    rig.run_ms(30);
+    CHECK(rig.setpoint.pace == ST4VLA_PACE_RUN && rig.setpoint.frame_age_ns == 30 * kMs && rig.x() > 0.5);
     st4vla_player_report report;
     CHECK(st4vla_player_read(rig.player, &report) == ST4VLA_PLAYER_OK && report.clock_steps_back >= 1);
 }
