@@ -77,7 +77,7 @@ firmware-check: $(VENV)/.firmware-packages
 	  ctest --test-dir build/$$preset --output-on-failure || exit 1; done
 	clang-tidy -quiet -p build/address firmware_bridge/src/player/*.cpp
 	cmake --preset fuzz >/dev/null && cmake --build build/fuzz --target fuzz_player
-	build/fuzz/firmware_bridge/fuzz_player -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -print_final_stats=1
+	build/fuzz/firmware_bridge/fuzz_player -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -len_control=0 -print_final_stats=1
 
 test: lint ctest
 	$(BIN)/pytest

@@ -14,7 +14,7 @@ add_test(NAME codec_plain COMMAND test_codec_plain ${GOLDEN_DIRECTORY})
 
 add_bridge_test(bridge_abi test_bridge_abi.c st4vla_bridge)
 add_test(NAME bridge_abi COMMAND test_bridge_abi)
-set(BRIDGE_HEADERS bridge.h cameras.h message.h status.h)
+set(BRIDGE_HEADERS bridge.h cameras.h control.h message.h player.h status.h stream.h)
 list(TRANSFORM BRIDGE_HEADERS PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/include/st4vla/)
 add_test(NAME bridge_symbols COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/tests/check_symbols.sh
   $<TARGET_FILE:st4vla_bridge> ${BRIDGE_HEADERS})

@@ -3,8 +3,8 @@
  *
  * One thread puts chunks, one control thread steps; no call but create waits, locks or allocates. Whatever is put, and
  * whenever: setpoints keep within the configured bounds of position, velocity, acceleration and jerk, measured as
- * differences of successive setpoints over 1 ms. Lengths are metres, angles radians, times nanoseconds of the clock that
- * stamps the frames; poses are of the end effector in the robot's base frame.
+ * differences of successive setpoints over 1 ms. Lengths are metres, angles radians, times nanoseconds of the clock
+ * that stamps the frames; poses are of the end effector in the robot's base frame.
  */
 #ifndef ST4VLA_PLAYER_H
 #define ST4VLA_PLAYER_H
@@ -169,8 +169,9 @@ ST4VLA_PLAYER_API uint32_t st4vla_player_abi_version(void) ST4VLA_PLAYER_NOEXCEP
 ST4VLA_PLAYER_API const char *st4vla_player_message(st4vla_player_status status) ST4VLA_PLAYER_NOEXCEPT;
 
 /*
- * Fill in a config: end-effector deltas with a gripper, blended over 100 ms, nine tenths of what the robot's maker allows, the arm's reach
- * for a workspace, hold at 200 ms and stop at 400 ms of the frame's age. An unknown robot is ST4VLA_PLAYER_BAD_LIMITS.
+ * Fill in a config: end-effector deltas with a gripper, blended over 100 ms, nine tenths of what the robot's maker
+ * allows, the arm's reach for a workspace, hold at 200 ms and stop at 400 ms of the frame's age. An unknown robot is
+ * ST4VLA_PLAYER_BAD_LIMITS.
  */
 ST4VLA_PLAYER_API st4vla_player_status st4vla_player_config_default(st4vla_player_robot robot,
                                                                     st4vla_player_config *config)
@@ -190,8 +191,9 @@ ST4VLA_PLAYER_API void st4vla_player_destroy(st4vla_player *player) ST4VLA_PLAYE
 
 /*
  * Say where the arm is, at rest: before the first step, and after a robot has stopped by itself. Called by the control
- * thread. The setpoint jumps there, chunks are forgotten, and a player that was stopped stays so. `base_T_ee` is row-major
- * 4 x 4, `joint_positions_rad` has joint_count numbers; the one that the representation does not need may be NULL.
+ * thread. The setpoint jumps there, chunks and times of before are forgotten, and a player that was stopped stays so.
+ * `base_T_ee` is row-major 4 x 4, `joint_positions_rad` has joint_count numbers; the one that the representation does
+ * not need may be NULL.
  */
 ST4VLA_PLAYER_API st4vla_player_status st4vla_player_anchor(st4vla_player *player, const double *base_T_ee,
                                                             const double *joint_positions_rad) ST4VLA_PLAYER_NOEXCEPT;

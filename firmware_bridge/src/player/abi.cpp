@@ -27,8 +27,8 @@ const char *st4vla_player_message(st4vla_player_status status) noexcept
         return "limits, leashes and ranges must be positive and finite, a leash at most 1.5 rad, a jerk at least "
                "2 / 0.128 s times the acceleration, a joint's braking at most its acceleration";
     case ST4VLA_PLAYER_BAD_AGES:
-        return "ages must rise from slow to hold to stop; the frame's must hold or stop the arm; joint positions cannot "
-               "be slowed down";
+        return "ages must rise from slow to hold to stop; the frame's must hold or stop the arm; joint positions "
+               "cannot be slowed down";
     case ST4VLA_PLAYER_NO_MEMORY:
         return "there is not enough memory for a player";
     case ST4VLA_PLAYER_BAD_POSE:

@@ -43,8 +43,8 @@ struct Chunk {
 /// The speed at one phase of a dimension that holds moves, units per second.
 ///
 /// Each action's move, spread over its period, is the speed in the middle of it, and speeds in between are
-/// interpolated, so the sum of moves stays what it was. Before the first and after the last action it is 0; a chunk that
-/// `joins` another has had an action before its first, which is taken to be like the first.
+/// interpolated, so the sum of moves stays what it was. Before the first and after the last action it is 0; a chunk
+/// that `joins` another has had an action before its first, which is taken to be like the first.
 inline double speed_of_moves(const Chunk &chunk, int dimension, double phase, bool joins) noexcept
 {
     const double centred = joins && phase >= -0.5 ? std::max(phase - 0.5, 0.0) : phase - 0.5;

@@ -38,6 +38,8 @@ st4vla_player_status Player::anchor(const double *base_T_ee, const double *joint
     }
     // Chunks of before were meant for an arm that was elsewhere.
     inbox_.forget();
+    // So were the times of before, if the clock was wrong.
+    last_ns_ = 0;
     has_chunk_ = limited_ = ran_ = false;
     past_.forget();
     anchored_ = splice_ = true;
@@ -233,7 +235,7 @@ void Player::share(const Verdict &verdict) noexcept
 
 st4vla_player_report Player::report() const noexcept
 {
-    const auto value = [](const std::atomic<std::uint64_t> &counter) { return counter.load(std::memory_order_relaxed); };
+    const auto value = [](const auto &counter) { return counter.load(std::memory_order_relaxed); };
     st4vla_player_report report{};
     report.steps = value(shared_.steps);
     report.chunks_played = value(shared_.played);

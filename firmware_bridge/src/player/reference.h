@@ -1,8 +1,8 @@
 // What a chunk asks for at each tick, continuous from one chunk to the next.
 //
-// Whenever what is asked for changes at once (a newer chunk, another pace, a hold that ends), the difference to what was
-// asked for just before is kept and fades out like a critically damped oscillator. It is within 2 % of nothing after
-// `blend_ns`, and has a memory: chunks that follow one another more quickly than that do not begin it anew.
+// Whenever what is asked for changes at once (a newer chunk, another pace, a hold that ends), the difference to what
+// was asked for just before is kept and fades out like a critically damped oscillator. It is within 2 % of nothing
+// after `blend_ns`, and has a memory: chunks that follow one another more quickly than that do not begin it anew.
 #ifndef ST4VLA_PLAYER_REFERENCE_H
 #define ST4VLA_PLAYER_REFERENCE_H
 

@@ -51,7 +51,8 @@ void take_joints(const franka::Limits &robot, const franka::Limits &narrower, st
         const franka::JointLimits &joint = robot.joints[i], &other = narrower.joints[i];
         config->joints[i] = scaled(joint.velocity, joint.acceleration, joint.jerk, kShare);
         const double hardest = kShare * joint.acceleration;
-        const double braking = joint.deceleration > 0.0 ? std::min(kBrakingShare * joint.deceleration, hardest) : hardest;
+        const double softer = kBrakingShare * joint.deceleration;
+        const double braking = softer > 0.0 ? std::min(softer, hardest) : hardest;
         config->joint_braking_rad_s2[i] = braking;
         config->joint_low_rad[i] =
             std::max(joint.position_min + inset(joint, braking), other.position_min + inset(other, braking));

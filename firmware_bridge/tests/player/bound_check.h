@@ -12,7 +12,7 @@
 
 namespace st4vla::player {
 
-/// Differences of velocities over a millisecond, of numbers near 1, are known to about this: 1e-16 / (1 ms)^3, times ten.
+/// Third differences over a millisecond, of numbers near 1, are known to about this: 1e-16 / (1 ms)^3, times a hundred.
 constexpr double kJerkRounding = 1e-5;
 
 /// The three derivatives of what moves in D dimensions, from its successive moves.

@@ -35,6 +35,14 @@ void huge_steps_are_limited_and_used_to_the_limit()
     CHECK(rig.check.rotation.sharpest >= 0.45 * config.rotation.jerk);
 }
 
+void what_a_huge_step_asked_for_too_much_is_not_owed()
+{
+    Rig rig(default_config());
+    drive(rig, 60, {0, 1e30F, 0, 0, 0, 0, 1});
+    drive(rig, 600, {0, -0.01F, 0, 0, 0, 0, 1});
+    CHECK(is_near(rig.setpoint.twist[1], -0.2, 1e-3));
+}
+
 void tighter_limits_hold_and_wider_averages_too()
 {
     st4vla_player_config config = default_config();
@@ -141,6 +149,7 @@ void chunks_that_are_no_chunks_are_refused()
 int main()
 {
     huge_steps_are_limited_and_used_to_the_limit();
+    what_a_huge_step_asked_for_too_much_is_not_owed();
     tighter_limits_hold_and_wider_averages_too();
     the_workspace_is_not_left_but_used_to_its_ends();
     a_blocked_hand_holds_its_goal_back();

@@ -66,7 +66,8 @@ int main()
     CHECK(trips == 4);
     trips = 0;
 
-    for (const st4vla_action action : {ST4VLA_ACTION_EE_DELTA, ST4VLA_ACTION_JOINT_DELTA, ST4VLA_ACTION_JOINT_POSITION}) {
+    const st4vla_action all[] = {ST4VLA_ACTION_EE_DELTA, ST4VLA_ACTION_JOINT_DELTA, ST4VLA_ACTION_JOINT_POSITION};
+    for (const st4vla_action action : all) {
         const st4vla_player_config config = default_config(action);
         Rig rig(config);
         MadeChunk chunk = made_chunk(config, 1, rig.now_ns(), 16, std::vector<float>(config.action_dim, 0.01F));

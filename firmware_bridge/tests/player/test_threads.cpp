@@ -1,5 +1,6 @@
 // Three threads on one player: one puts, one steps, one stops, resumes and reads. For ThreadSanitizer above all.
 #include <atomic>
+#include <chrono>
 #include <thread>
 
 #include "player/rig.h"
@@ -12,6 +13,7 @@ int main()
     Rig rig(config);
     std::atomic<std::int64_t> clock_ns{rig.now_ns()};
     std::atomic<bool> over{false};
+    std::atomic<int> resumes{0};
 
     std::thread network([&] {
         std::uint64_t sequence = 0;
@@ -23,28 +25,28 @@ int main()
         }
     });
     std::thread operators([&] {
-        std::uint64_t resumes = 0;
         while (!over) {
             st4vla_player_report report;
             CHECK(st4vla_player_read(rig.player, &report) == ST4VLA_PLAYER_OK);
-            // Each stop is resumed from once, however often it is asked for.
-            resumes += st4vla_player_resume(rig.player) == ST4VLA_PLAYER_OK;
+            resumes += st4vla_player_resume(rig.player) == ST4VLA_PLAYER_OK ? 1 : 0;
             if (report.pace <= ST4VLA_PACE_SLOW) {
                 CHECK(st4vla_player_stop(rig.player) == ST4VLA_PLAYER_OK);
             }
         }
-        CHECK(resumes > 0);
     });
-    // The rig checks every setpoint against the bounds.
-    for (int ms = 0; ms < 20000; ++ms) {
-        rig.step();
+    // The rig checks every setpoint against the bounds. It goes on until each thread has had its say, however the
+    // machine shares its cores out; after a minute something hangs.
+    st4vla_player_report report{};
+    const auto began = std::chrono::steady_clock::now();
+    while (report.stops < 10 || report.chunks_played < 50 || resumes < 10) {
+        rig.run_ms(100);
         clock_ns = rig.now_ns();
+        CHECK(st4vla_player_read(rig.player, &report) == ST4VLA_PLAYER_OK);
+        CHECK(std::chrono::steady_clock::now() - began < std::chrono::minutes(1));
+        std::this_thread::yield();
     }
     over = true;
     network.join();
     operators.join();
-    st4vla_player_report report;
-    CHECK(st4vla_player_read(rig.player, &report) == ST4VLA_PLAYER_OK);
-    CHECK(report.steps == 20000 && report.chunks_played > 0 && report.stops > 0);
     return 0;
 }

@@ -103,7 +103,7 @@ void a_chunk_that_disagrees_is_blended_in_position_velocity_and_acceleration()
     const double hardest = rig.check.translation.hardest;
     rig.run_ms(150);
     CHECK(is_near(rig.setpoint.twist[0], -0.1, 1e-3) && is_near(rig.setpoint.twist[1], 0.1, 1e-3));
-    // 0.3 m/s there and 0.1 m/s across, fading at 6 / 100 ms: it changes by at most 6 / e times the difference in 100 ms.
+    // 0.3 m/s there and 0.1 m/s across, fading at 6 / 100 ms: it changes by at most 6 / e times that in 100 ms.
     CHECK(rig.check.translation.hardest <= std::fmax(hardest, 6.0 / std::exp(1.0) * std::hypot(0.3, 0.1) / 0.1) * 1.01);
 }
 
@@ -150,6 +150,29 @@ void a_loop_that_wakes_up_early_and_late_moves_evenly()
     CHECK(slowest > 0.4 * 0.99 && fastest < 0.4 * 1.01);
 }
 
+void a_clock_that_runs_otherwise_than_ticks_is_followed()
+{
+    // A robot whose millisecond is 1.003 ms of the clock that stamps the frames.
+    Rig rig(default_config(ST4VLA_ACTION_JOINT_POSITION));
+    MadeChunk chunk = made_chunk(default_config(ST4VLA_ACTION_JOINT_POSITION), 1, rig.now_ns(), 80,
+                                 {0, -0.7F, 0, -2.3F, 0, 1.6F, 0.7F, 1});
+    for (int k = 0; k < 80; ++k) {
+        chunk.actions[8 * k] = 0.01F * static_cast<float>(k);
+    }
+    for (int ms = 0; ms < 3000; ++ms) {
+        if (ms % 100 == 0) {
+            chunk.header.observation_sequence += 1;
+            chunk.header.frame_capture_ns = chunk.header.plan_capture_ns = rig.now_ns();
+            CHECK(rig.put(chunk) == ST4VLA_PLAYER_OK);
+        }
+        rig.input.now_ns += 3000;
+        rig.step();
+    }
+    // 0.2 rad/s from the end of the first action on; 9 ms would be 1.8 mrad.
+    const double since_s = static_cast<double>(rig.now_ns() - chunk.header.start_ns) * 1e-9;
+    CHECK(is_near(rig.setpoint.joint_positions_rad[0], 0.2 * (since_s - 0.05 - kDelay_s), 1e-4));
+}
+
 void ticks_that_the_robot_missed_are_made_up_for()
 {
     Rig steady(default_config()), lossy(default_config());
@@ -187,6 +210,7 @@ int main()
     a_chunk_that_disagrees_is_blended_in_position_velocity_and_acceleration();
     the_newest_chunk_wins_and_an_older_one_does_not();
     a_loop_that_wakes_up_early_and_late_moves_evenly();
+    a_clock_that_runs_otherwise_than_ticks_is_followed();
     ticks_that_the_robot_missed_are_made_up_for();
     return 0;
 }

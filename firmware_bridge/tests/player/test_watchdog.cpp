@@ -29,6 +29,53 @@ void a_chunk_that_ages_is_slowed_down_held_and_stopped()
     CHECK(rig.setpoint.at_rest == 1 && rig.setpoint.pace == ST4VLA_PACE_HOLD);
     rig.run_ms(2);
     CHECK(rig.setpoint.pace == ST4VLA_PACE_STOP);
+    // Young chunks do not end what an old one has begun.
+    const double rest = rig.x();
+    rig.put(2, 64, {0.01F, 0, 0, 0, 0, 0, 1});
+    rig.run_ms(50);
+    CHECK(rig.x() == rest && rig.setpoint.pace == ST4VLA_PACE_STOP && rig.setpoint.chunk_id == 1001);
+    CHECK(rig.setpoint.reason == ST4VLA_PLAYER_REASON_FRAME_AGE);
+    CHECK(st4vla_player_resume(rig.player) == ST4VLA_PLAYER_OK);
+    rig.run_ms(50);
+    CHECK(rig.x() == rest);
+    rig.put(3, 64, {0.01F, 0, 0, 0, 0, 0, 1});
+    rig.run_ms(50);
+    CHECK(rig.x() > rest && rig.setpoint.pace == ST4VLA_PACE_RUN);
+}
+
+void another_pace_is_blended_as_another_chunk_is()
+{
+    st4vla_player_config config = watched_config();
+    config.frame = {300 * kMs, 600 * kMs, 0};
+    Rig rig(config);
+    rig.put(1, 64, {0.015F, 0, 0, 0, 0, 0, 1});
+    rig.run_ms(299);
+    const double before = rig.setpoint.twist[0];
+    CHECK(is_near(before, 0.3, 1e-3));
+    rig.run_ms(3);
+    CHECK(rig.setpoint.pace == ST4VLA_PACE_SLOW && is_near(rig.setpoint.twist[0], before, 5e-3));
+    rig.run_ms(150);
+    CHECK(is_near(rig.setpoint.twist[0], 0.15, 1e-3));
+}
+
+void a_chunk_in_the_middle_of_a_brake_begins_with_what_is_left()
+{
+    st4vla_player_config config = watched_config();
+    config.frame = {0, 300 * kMs, 0};
+    Rig rig(config);
+    rig.put(1, 64, {0.02F, 0, 0, 0, 0, 0, 1});
+    rig.run_ms(320);
+    const double left = rig.setpoint.twist[0];
+    CHECK(rig.setpoint.pace == ST4VLA_PACE_HOLD && left > 0.2 && left < 0.3);
+    rig.put(2, 64, {0.02F, 0, 0, 0, 0, 0, 1}, -30 * kMs);
+    double last = left;
+    for (int ms = 0; ms < 100; ++ms) {
+        rig.step();
+        // The brake's acceleration leaves the average; then it speeds up again, but not as hard as it can.
+        CHECK(rig.setpoint.twist[0] > left - 0.03 && rig.setpoint.twist[0] - last < 5e-3);
+        last = rig.setpoint.twist[0];
+    }
+    CHECK(last > 0.38);
 }
 
 void a_hold_ends_with_a_newer_chunk()
@@ -182,6 +229,16 @@ void clocks_that_step_do_no_harm()
     rig.input.now_ns = INT64_MAX - 1000 * kMs;
     rig.run_ms(500);
     CHECK(rig.setpoint.at_rest == 1);
+    // An anchor begins the clock anew; the stop stays.
+    CHECK(st4vla_player_anchor(rig.player, kHome, nullptr) == ST4VLA_PLAYER_OK);
+    rig.check.restart();
+    rig.input.now_ns = right_ns + 100 * kMs;
+    rig.step();
+    CHECK(rig.setpoint.pace == ST4VLA_PACE_STOP && st4vla_player_resume(rig.player) == ST4VLA_PLAYER_OK);
+    rig.step();
+    rig.put(2, 8, {0.02F, 0, 0, 0, 0, 0, 1});
+    rig.run_ms(30);
+    CHECK(rig.setpoint.pace == ST4VLA_PACE_RUN && rig.setpoint.frame_age_ns == 30 * kMs && rig.x() > 0.5);
     st4vla_player_report report;
     CHECK(st4vla_player_read(rig.player, &report) == ST4VLA_PLAYER_OK && report.clock_steps_back >= 1);
 }
@@ -212,6 +269,8 @@ void chunks_from_the_future_are_refused()
 int main()
 {
     a_chunk_that_ages_is_slowed_down_held_and_stopped();
+    another_pace_is_blended_as_another_chunk_is();
+    a_chunk_in_the_middle_of_a_brake_begins_with_what_is_left();
     a_hold_ends_with_a_newer_chunk();
     slow_is_half_the_motion_unless_it_came_halved();
     the_plan_has_ages_of_its_own();
