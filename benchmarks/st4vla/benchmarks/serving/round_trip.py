@@ -95,7 +95,7 @@ def measure(turns: int, seed: int = 0) -> RoundTrips:
     """
     pictures = np.random.default_rng(seed).integers(0, 256, (2, SIDE, SIDE, 3), np.uint8)
     with ExitStack() as stack:
-        asks = {
+        asks: dict[str, Callable[[int], list[float]]] = {
             "ours": _ask_by_bridge(stack),
             "ours, Python's client": partial(_timed, _ask_ours(stack, pictures)),
             "raw echo": partial(_timed, _ask_raw(stack, pictures)),
