@@ -1,6 +1,6 @@
 #!/bin/sh
-# Unpack what the bridge needs on a Jetson (libzmq, libjpeg-turbo and theirs) from Debian's arm64 packages into a folder,
-# for a cross build with -DST4VLA_AARCH64_ROOT=FOLDER. Nothing is installed; apt's own state is left alone.
+# Unpack what the bridge needs on a Jetson (libzmq, libjpeg-turbo and theirs) from Debian's arm64 packages into a
+# folder, for a cross build with -DST4VLA_AARCH64_ROOT=FOLDER. Nothing is installed; apt's own state is left alone.
 # usage: aarch64_packages.sh FOLDER
 set -eu
 mkdir -p "$1"

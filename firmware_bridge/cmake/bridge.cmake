@@ -40,7 +40,7 @@ endif()
 set(THREADS_PREFER_PTHREAD_FLAG ON)
 find_package(Threads REQUIRED)
 
-# CRC-32C by the processor's instructions is compiled apart, for processors that have them, and chosen when it is called.
+# CRC-32C by the processor's instructions is compiled apart, for processors that have them, and chosen when called.
 function(add_crc32c_sources target)
   target_sources(${target} PRIVATE src/wire/crc32c.cpp)
   if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
@@ -62,7 +62,8 @@ set(CODEC_SOURCES src/status.cpp src/wire/decode.cpp src/wire/encode.cpp)
 add_library(st4vla_bridge_objects OBJECT ${CODEC_SOURCES}
   src/thread.cpp
   src/bridge/bell.cpp src/bridge/bridge.cpp src/bridge/buffers.cpp src/bridge/clock_offset.cpp src/bridge/intake.cpp
-  src/bridge/jpeg.cpp src/bridge/key_files.cpp src/bridge/link.cpp src/bridge/link_calls.cpp src/bridge/socket.cpp
+  src/bridge/jpeg.cpp src/bridge/key_files.cpp src/bridge/link.cpp src/bridge/link_calls.cpp
+  src/bridge/link_reading.cpp src/bridge/socket.cpp
   src/cameras/camera.cpp src/cameras/cameras.cpp src/cameras/folder.cpp src/cameras/jpeg_size.cpp
   src/cameras/memory.cpp src/cameras/pattern.cpp src/cameras/v4l2.cpp src/cameras/v4l2_calls.cpp)
 add_crc32c_sources(st4vla_bridge_objects)

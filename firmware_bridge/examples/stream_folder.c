@@ -1,4 +1,4 @@
-/* Send a folder of JPEG files to a runtime, as each of the views that it wants, and print the actions that come back. */
+/* Send a folder of JPEG files to a runtime, as each view that it wants, and print the actions that come back. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -71,7 +71,8 @@ void messages()
     chunk->body.pace = ST4VLA_PACE_RUN;
     chunk->body.period_ns = 50'000'000;
     CHECK(st4vla_encode_chunk(chunk.get(), chunk->actions, frame.data(), frame.size(), &size) == ST4VLA_OK);
-    const double chunk_us = median_us([&] { CHECK(st4vla_decode_chunk(frame.data(), size, chunk.get()) == ST4VLA_OK); });
+    const double chunk_us =
+        median_us([&] { CHECK(st4vla_decode_chunk(frame.data(), size, chunk.get()) == ST4VLA_OK); });
     std::printf("chunk of 16 x 7: decode %.2f us\n", chunk_us);
 }
 

@@ -201,7 +201,9 @@ void answers_that_cannot_be_are_refused(const std::string &directory)
 {
     const Bytes welcome = load(directory, "welcome"), error = load(directory, "error"), plan = load(directory, "plan");
     using Welcome = st4vla_wire_welcome;
-    const auto refused = [&](std::size_t field, auto value) { return decode_welcome(with(welcome, kHeader + field, value)); };
+    const auto refused = [&](std::size_t field, auto value) {
+        return decode_welcome(with(welcome, kHeader + field, value));
+    };
     CHECK(refused(offsetof(Welcome, view_count), uint16_t{0}) == ST4VLA_MALFORMED_MESSAGE);
     CHECK(refused(offsetof(Welcome, view_count), uint16_t{3}) == ST4VLA_TRUNCATED_MESSAGE);
     CHECK(refused(offsetof(Welcome, view_count), uint16_t{1}) == ST4VLA_MALFORMED_MESSAGE);
@@ -209,8 +211,10 @@ void answers_that_cannot_be_are_refused(const std::string &directory)
     CHECK(refused(offsetof(Welcome, frame_hold_ns), int64_t{1}) == ST4VLA_MALFORMED_MESSAGE);
     CHECK(refused(offsetof(Welcome, plan_slow_ns), int64_t{-1}) == ST4VLA_MALFORMED_MESSAGE);
     CHECK(refused(offsetof(Welcome, bundle_name), static_cast<char>(0xff)) == ST4VLA_MALFORMED_MESSAGE);
-    CHECK(decode_plan(with<uint16_t>(plan, kHeader + offsetof(st4vla_wire_plan, reason), 6)) == ST4VLA_MALFORMED_MESSAGE);
-    CHECK(decode_error(with<uint16_t>(error, kHeader + offsetof(st4vla_wire_error, code), 15)) == ST4VLA_MALFORMED_MESSAGE);
+    CHECK(decode_plan(with<uint16_t>(plan, kHeader + offsetof(st4vla_wire_plan, reason), 6)) ==
+          ST4VLA_MALFORMED_MESSAGE);
+    CHECK(decode_error(with<uint16_t>(error, kHeader + offsetof(st4vla_wire_error, code), 15)) ==
+          ST4VLA_MALFORMED_MESSAGE);
     CHECK(decode_error(with<uint32_t>(error, kHeader + offsetof(st4vla_wire_error, message_bytes), 500)) ==
           ST4VLA_TRUNCATED_MESSAGE);
 }

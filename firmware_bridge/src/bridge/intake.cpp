@@ -8,8 +8,8 @@ st4vla_counter Intake::judge(const st4vla_chunk &chunk, int64_t now_ns, uint64_t
     if (body.observation_sequence > sent || body.observation_sent_ns > now_ns || body.frame_capture_ns > now_ns) {
         return ST4VLA_CHUNKS_REFUSED_IMPOSSIBLE;
     }
-    // The numbers of chunks begin anew with the server, those of observations are ours: they decide, and among chunks of
-    // one observation their own.
+    // The numbers of chunks begin anew with the server, those of observations are ours: they decide, and among chunks
+    // of one observation their own.
     if (body.observation_sequence < observation_ ||
         (body.observation_sequence == observation_ && body.chunk_id <= chunk_id_)) {
         return ST4VLA_CHUNKS_REFUSED_OLD;

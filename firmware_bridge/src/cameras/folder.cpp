@@ -56,8 +56,10 @@ public:
         next_ = (next_ + 1) % files_.size();
         picture.capture_ns = st4vla_monotonic_ns();
         picture.encoding = ST4VLA_IMAGE_JPEG;
-        const bool is_whole = read(path, picture.data) && st4vla_jpeg_size(picture.data.data(), picture.data.size(),
-                                                                           &picture.height, &picture.width) == ST4VLA_OK;
+        const std::vector<uint8_t> &data = picture.data;
+        const bool is_whole =
+            read(path, picture.data) &&
+            st4vla_jpeg_size(data.data(), data.size(), &picture.height, &picture.width) == ST4VLA_OK;
         return is_whole ? Grabbed::kPicture : Grabbed::kDamaged;
     }
 

@@ -4,7 +4,8 @@
 
 namespace {
 
-constexpr uint8_t kStart = 0xd8, kEnd = 0xd9, kScan = 0xda, kTemporary = 0x01, kFirstRestart = 0xd0, kLastRestart = 0xd7;
+constexpr uint8_t kStart = 0xd8, kEnd = 0xd9, kScan = 0xda, kTemporary = 0x01;
+constexpr uint8_t kFirstRestart = 0xd0, kLastRestart = 0xd7;
 
 unsigned big_endian(const uint8_t *bytes) { return unsigned{bytes[0]} << 8 | bytes[1]; }
 

@@ -101,9 +101,10 @@ private:
         const uint32_t has =
             (found.capabilities & V4L2_CAP_DEVICE_CAPS) != 0 ? found.device_caps : found.capabilities;
         const uint32_t wanted = V4L2_CAP_VIDEO_CAPTURE | V4L2_CAP_STREAMING;
-        return (has & wanted) == wanted ? ST4VLA_OK
-                                        : fail(ST4VLA_NO_CAMERA, "%s gives no video; a camera often has a second device",
-                                               path_.c_str());
+        if ((has & wanted) != wanted) {
+            return fail(ST4VLA_NO_CAMERA, "%s gives no video; a camera often has a second device", path_.c_str());
+        }
+        return ST4VLA_OK;
     }
 
     /// MJPEG if the device has it, else RGB, in the size that is wanted: nothing is scaled here.

@@ -8,8 +8,8 @@
 
 namespace st4vla::tool {
 
-/// One thread that encodes and checks pictures of 640 x 480 at 60 Hz, and one for each core that multiplies a matrix too
-/// large for its caches.
+/// One thread that encodes and checks pictures of 640 x 480 at 60 Hz, and one for each core that multiplies a matrix
+/// too large for its caches.
 class Load {
 public:
     Load();

@@ -35,8 +35,8 @@ Finding check_kernel(const std::string &sys, const std::string &version)
         return {"kernel", Verdict::kOk, "real-time (" + version + ")", ""};
     }
     return {"kernel", Verdict::kWarning, "not real-time (" + version + ")",
-            "install one: Ubuntu `sudo pro enable realtime-kernel`, Debian `sudo apt-get install linux-image-rt-amd64`, "
-            "Jetson the package nvidia-l4t-rt-kernel; libfranka's kEnforce refuses this one"};
+            "install one: Ubuntu `sudo pro enable realtime-kernel`, Debian `sudo apt-get install "
+            "linux-image-rt-amd64`, Jetson the package nvidia-l4t-rt-kernel; libfranka's kEnforce refuses this one"};
 }
 
 Finding check_governor(const std::string &sys)

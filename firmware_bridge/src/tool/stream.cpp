@@ -180,7 +180,8 @@ int stream(Arguments arguments)
     options->bridge.context = &ages;
     Bridge bridge(options->bridge);
     const st4vla_welcome welcome = bridge.hello(std::chrono::milliseconds(options->wait_ms));
-    const std::string bundle(welcome.body.bundle_name, strnlen(welcome.body.bundle_name, sizeof welcome.body.bundle_name));
+    const char *name = welcome.body.bundle_name;
+    const std::string bundle(name, strnlen(name, sizeof welcome.body.bundle_name));
     std::printf("%s at %s: %d actions of %d numbers, %.1f ms apart\n", printable(bundle.c_str()).c_str(),
                 options->bridge.endpoint.c_str(), welcome.body.horizon, welcome.body.action_dim,
                 ms(welcome.body.period_ns));

@@ -79,7 +79,8 @@ void read_option(Arguments &arguments, StreamOptions &options)
     } else if (name == "--deadline-ms") {
         options.deadline_ns = static_cast<int64_t>(arguments.number(0.001, 1e6) * 1e6);
     } else if (name == "--max-frame-age-ms") {
-        options.bridge.max_frame_age = std::chrono::nanoseconds(static_cast<int64_t>(arguments.number(0.001, 1e6) * 1e6));
+        const auto age_ns = static_cast<int64_t>(arguments.number(0.001, 1e6) * 1e6);
+        options.bridge.max_frame_age = std::chrono::nanoseconds(age_ns);
     } else if (name == "--key") {
         options.bridge.secret_key_file = arguments.value();
     } else if (name == "--server-key") {

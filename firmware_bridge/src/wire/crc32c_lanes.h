@@ -34,7 +34,8 @@ public:
 
     uint32_t operator()(uint32_t crc) const noexcept
     {
-        return table_[0][crc & 0xffu] ^ table_[1][crc >> 8 & 0xffu] ^ table_[2][crc >> 16 & 0xffu] ^ table_[3][crc >> 24];
+        return table_[0][crc & 0xffu] ^ table_[1][crc >> 8 & 0xffu] ^ table_[2][crc >> 16 & 0xffu] ^
+               table_[3][crc >> 24];
     }
 
 private:

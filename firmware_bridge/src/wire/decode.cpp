@@ -27,7 +27,8 @@ st4vla_status read_state(Reader &reader, st4vla_wire_robot_state &state)
     if (const st4vla_status status = reader.record(state); status != ST4VLA_OK) {
         return status;
     }
-    const bool fits = state.joint_count <= ST4VLA_MAX_JOINTS && all_finite(state.joint_positions_rad, state.joint_count) &&
+    const bool fits = state.joint_count <= ST4VLA_MAX_JOINTS &&
+                      all_finite(state.joint_positions_rad, state.joint_count) &&
                       all_finite(state.joint_velocities_rad_s, state.joint_count) && all_finite(state.base_T_ee, 16) &&
                       std::isfinite(state.gripper_width_m);
     return fits ? ST4VLA_OK : ST4VLA_MALFORMED_MESSAGE;

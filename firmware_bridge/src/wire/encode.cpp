@@ -32,7 +32,8 @@ st4vla_status check_view(const st4vla_view &view)
     if (view.data == nullptr || view.bytes == 0) {
         return fail(ST4VLA_BAD_ARGUMENT, "view '%s' has no bytes", view.name);
     }
-    if (view.height < 1 || view.height > ST4VLA_MAX_IMAGE_SIDE || view.width < 1 || view.width > ST4VLA_MAX_IMAGE_SIDE) {
+    if (view.height < 1 || view.height > ST4VLA_MAX_IMAGE_SIDE || view.width < 1 ||
+        view.width > ST4VLA_MAX_IMAGE_SIDE) {
         return fail(ST4VLA_BAD_ARGUMENT, "view '%s' is %d x %d pixels; each side may have 1 to %d", view.name,
                     view.height, view.width, ST4VLA_MAX_IMAGE_SIDE);
     }
@@ -117,8 +118,8 @@ st4vla_status check_observation(const st4vla_observation &observation) noexcept
     }
     const auto *text = reinterpret_cast<const unsigned char *>(observation.instruction);
     if (observation.instruction_bytes > ST4VLA_MAX_INSTRUCTION_BYTES) {
-        return fail(ST4VLA_BAD_ARGUMENT, "instruction of %u bytes; at most %d are allowed", observation.instruction_bytes,
-                    ST4VLA_MAX_INSTRUCTION_BYTES);
+        return fail(ST4VLA_BAD_ARGUMENT, "instruction of %u bytes; at most %d are allowed",
+                    observation.instruction_bytes, ST4VLA_MAX_INSTRUCTION_BYTES);
     }
     if (observation.instruction_bytes != 0 && (text == nullptr || !is_utf8(text, observation.instruction_bytes))) {
         return fail(ST4VLA_BAD_ARGUMENT, "the instruction is not UTF-8");
@@ -251,8 +252,8 @@ st4vla_status st4vla_encode_chunk(const st4vla_chunk *chunk, const float *action
         body.representation < ST4VLA_ACTION_EE_DELTA || body.representation > ST4VLA_ACTION_JOINT_POSITION ||
         body.pace < ST4VLA_PACE_RUN || body.pace > ST4VLA_PACE_STOP) {
         return st4vla::fail(ST4VLA_BAD_ARGUMENT,
-                            "chunk of %d x %d actions, gripper_index %d, period_ns %lld, representation %d, pace %d: it "
-                            "needs at least one action, finite numbers, a gripper among them or -1, a positive period, "
+                            "chunk of %d x %d actions, gripper_index %d, period_ns %lld, representation %d, pace %d: "
+                            "it needs at least one action, finite numbers, a gripper among them or -1, a positive period, "
                             "and a representation and a pace of wire.h",
                             body.horizon, body.action_dim, body.gripper_index, static_cast<long long>(body.period_ns),
                             body.representation, body.pace);

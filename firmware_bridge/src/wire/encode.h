@@ -20,7 +20,7 @@ constexpr std::size_t aligned(std::size_t at) noexcept
 /// Whether the wire can carry it; if not, the detail says why.
 st4vla_status check_observation(const st4vla_observation &observation) noexcept;
 
-/// Write a frame. A picture that lies where it belongs is left there; the others are copied. `frame` holds `size` bytes.
+/// Write a frame of `size` bytes. A picture that lies where it belongs is left there; the others are copied.
 void write_observation(const st4vla_observation &observation, void *frame, std::size_t size) noexcept;
 
 /// Bytes of the frame that carries an observation.

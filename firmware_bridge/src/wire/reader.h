@@ -13,7 +13,8 @@ namespace st4vla {
 
 class Reader {
 public:
-    Reader(const void *frame, std::size_t size) noexcept : frame_(static_cast<const unsigned char *>(frame)), size_(size)
+    Reader(const void *frame, std::size_t size) noexcept
+        : frame_(static_cast<const unsigned char *>(frame)), size_(size)
     {
     }
 
