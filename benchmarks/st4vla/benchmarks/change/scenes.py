@@ -14,8 +14,9 @@ from st4vla.benchmarks.tabletop.rounds import ScriptedRounds
 from st4vla.benchmarks.tabletop.world import PLACE_HIGH_M, PLACE_LOW_M, Tabletop
 
 JUMP_M = 0.10
-#: Ticks before the first jump, and shortest and longest time from one to the next: at 20 Hz, 4 s and 2 to 4 s.
-FIRST_TICK, APART_TICKS = 80, (40, 80)
+#: Ticks before the first jump, in which a detector learns what is ordinary, and shortest and longest time from one jump
+#: to the next: at 20 Hz, 10 s and 5 to 10 s.
+FIRST_TICK, APART_TICKS = 200, (100, 200)
 #: A thing jumps neither under the hand, nor onto another thing.
 HAND_APART_M, THING_APART_M = 0.10, 0.07
 PLACE_TRIES = 50
@@ -45,7 +46,7 @@ def shots(world: Tabletop, cameras: Cameras, seed: int, *, ticks: int, jumps: bo
     world.reset(seed)
     rng = np.random.default_rng(seed)
     arm = ScriptedRounds(seed)
-    due = FIRST_TICK + int(rng.integers(APART_TICKS[1]))
+    due = FIRST_TICK + int(rng.integers(APART_TICKS[0]))
     for tick in range(ticks):
         jumped = _jump(world, arm.held, rng) if jumps and tick >= due else None
         if jumped is not None:
