@@ -38,6 +38,7 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     try:
         from st4vla.benchmarks import preprocessing, resize_actions  # noqa: PLC0415 - extras
         from st4vla.benchmarks.machine import machine  # noqa: PLC0415
+        from st4vla.benchmarks.opened_bundle import opened  # noqa: PLC0415
         from st4vla.benchmarks.resizers import resizers  # noqa: PLC0415
         from st4vla.benchmarks.serving import contention, frame_age, reaction, round_trip  # noqa: PLC0415
     except ImportError as error:
@@ -56,7 +57,7 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     kind = "compiled" if prepared.compiled else "not compiled: build the firmware bridge first"
     _show(f"Preprocessing of 640 x 480 to 224 px; ours is {kind}", prepared.rows(), preprocessing.HEADER)
     with TemporaryDirectory() as work:
-        with contention.opened(bundle, Path(work) / "engines") as policy:
+        with opened(bundle, Path(work) / "engines") as policy:
             differences = resize_actions.action_differences(policy, frames[:DIFFERENCE_FRAMES], resizers())
         _show(
             f"Largest difference in actions of {bundle.manifest.name} from views resized as in training",

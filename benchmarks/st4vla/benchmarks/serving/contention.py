@@ -17,16 +17,14 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from st4vla.benchmarks.opened_bundle import opened
 from st4vla.contracts.clock import NS_PER_S, monotonic_ns
 from st4vla.contracts.errors import EngineError
 from st4vla.contracts.manifests import Bundle
 from st4vla.contracts.messages import ActionChunk, ErrorReply, Message, Observation, Plan, View
 from st4vla.runtime.bundle_policy import BundlePolicy
 from st4vla.runtime.change import ChangeConfig
-from st4vla.runtime.compiling import compile_bundle
 from st4vla.runtime.core import Core, Deliver
-from st4vla.runtime.device import this_device
-from st4vla.runtime.engines.onnx_runtime import OnnxRuntimeBackend
 from st4vla.runtime.scheduler import SchedulingConfig
 from st4vla.runtime.server import SWITCH_INTERVAL_S
 
@@ -126,13 +124,6 @@ def measure(bundle: Bundle, work: Path, *, turns: int, seconds: float) -> Conten
     alone_hz, beside_hz, both_hz = (tuple(each.chunks_hz for each in side) for side in (alone, beside, both))
     plans_hz, planning = median(each.plans_hz for each in beside), median(each.planning for each in beside)
     return Contention(alone_hz, beside_hz, both_hz, plans_hz, planning)
-
-
-def opened(bundle: Bundle, work: Path, **threads: int) -> BundlePolicy:
-    """Return a bundle's policy on engines in a folder; those that lie there already are not made again."""
-    backend = OnnxRuntimeBackend()
-    engines = compile_bundle(bundle, backend, this_device().fingerprint(backend), work)
-    return BundlePolicy(bundle, engines, work, backend, **threads)
 
 
 def rates(policy: BundlePolicy, seconds: float, plan_period_ns: int) -> Rates:
