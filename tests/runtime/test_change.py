@@ -101,7 +101,8 @@ def test_a_thing_that_goes_on_moving_counts_once_for_the_place_that_it_left(watc
 
 
 @pytest.mark.parametrize(
-    ("frames_ago", "noticed"), [(EXPLAINED - 1, []), (EXPLAINED, [PATIENCE - 1]), (LONELY - 1, [PATIENCE - 1]), (LONELY, [2])]
+    ("frames_ago", "noticed"),
+    [(EXPLAINED - 1, []), (EXPLAINED, [PATIENCE - 1]), (LONELY - 1, [PATIENCE - 1]), (LONELY, [2])],
 )
 def test_the_later_the_arm_was_there_the_longer_a_thing_must_lie(
     watch: Watch, frames_ago: int, noticed: list[int]
@@ -154,9 +155,7 @@ def test_a_view_that_speaks_too_often_is_not_listened_to_and_the_other_one_still
 
 def test_all_cells_at_once_count_once_as_when_a_lamp_is_lit(watch: Watch) -> None:
     lamp = 2 * RNG.standard_normal(CHANNELS).astype(np.float32)
-    found = [
-        frame for frame in range(60) if watch.look(seen(swinging(watch.frame), (6, 2), watch.rng) + lamp)
-    ]
+    found = [frame for frame in range(60) if watch.look(seen(swinging(watch.frame), (6, 2), watch.rng) + lamp)]
     assert len(found) <= 1
 
 

@@ -1,7 +1,7 @@
 """System 1's first graph: the newest views and a plan to condition tokens, as the sampler's steps take them.
 
-Beside them it gives its visual tokens as cells of each view, by which the runtime sees that a scene has changed since it
-was planned. They exist anyway and cost nothing.
+Beside them it gives its visual tokens as cells of each view, by which the runtime sees that a scene has changed since
+it was planned. They exist anyway and cost nothing.
 """
 
 import torch

@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 Cells = npt.NDArray[np.float32]
 Grid = npt.NDArray[np.float32]
+Counts = npt.NDArray[np.int32]
 
 #: Frames in which nothing is told, because too little is known.
 LEARNING = 40
@@ -96,9 +97,9 @@ class ChangeDetector:
         Raises:
             ValueError: They do not.
         """
-        if not self._config.enabled:
+        config, seen = self._config, self._seen
+        if not config.enabled:
             return False
-        seen = self._seen
         if seen is None:
             self._seen = _Seen.first(cells, view_count)
             self._spoken = [deque(maxlen=SPOKEN) for _ in range(view_count)]
@@ -106,14 +107,18 @@ class ChangeDetector:
         self._looks += 1
         norms = _norms(cells)
         drifts = _drifts(cells, norms, seen.cells, seen.norms).reshape(seen.usual.shape)
-        motion = seen.learn(drifts, self._config.factor, self._config.least)
+        motion = seen.learn(drifts, config.factor, config.least)
         moving = drifts > motion
+        if moving.any():
+            # What moves is seen in neighbouring cells. In a view where no two of them do, it is noise.
+            crowds = moving & (_of_neighbours(moving.astype(np.int32), np.add) >= config.cells)
+            moving &= crowds.any(axis=(1, 2), keepdims=True)
         if moving.any():
             started = seen.note(moving)
             if started.any() and (self._planned_ns is None or capture_ns > self._planned_ns):
                 seen.watch(started, capture_ns)
         seen.rested += 1
-        seen.rested[drifts >= motion * self._config.release] = 0
+        seen.rested[drifts >= motion * config.release] = 0
         seen.cells, seen.norms = cells, norms
         return bool(seen.watched.any()) and self._judge(seen, motion)
 
@@ -137,11 +142,12 @@ class ChangeDetector:
         seen.watched[where] = ~gone
         if counts.sum() < config.cells:
             return False
-        changed = np.zeros(seen.watched.shape, np.int8)
+        changed = np.zeros(seen.watched.shape, np.int32)
         changed[where] = counts
         crowds = _of_neighbours(changed, np.add).max(axis=(1, 2))
         # Every view that speaks is noted, also after one that was enough.
-        return any([self._speak(seen, view) for view in np.flatnonzero(crowds >= config.cells)])
+        heard = [self._speak(seen, int(view)) for view in np.flatnonzero(crowds >= config.cells)]
+        return any(heard)
 
     def _speak(self, seen: _Seen, view: int) -> bool:
         """Note that a view shows a change; return whether it is listened to."""
@@ -173,14 +179,14 @@ class _Seen:
     norms: Grid
     usual: Grid
     busy: Grid
-    moved: npt.NDArray[np.int32]
-    rested: npt.NDArray[np.int32]
+    moved: Counts
+    rested: Counts
     watched: npt.NDArray[np.bool_]
     since_ns: npt.NDArray[np.int64]
     before: Cells
     norms_before: Grid
-    lonely: npt.NDArray[np.int32]
-    frames: npt.NDArray[np.int32]
+    lonely: Counts
+    frames: Counts
 
     @classmethod
     def first(cls, cells: Cells, view_count: int) -> _Seen:
@@ -211,7 +217,7 @@ class _Seen:
         rank = int(CALM_SHARE * (flat.shape[1] - 1))
         busy = np.partition(flat, rank, axis=1)[:, rank].reshape(self.busy.shape)
         self.busy = np.where(busy > self.busy, self.busy + GROWS * (busy - self.busy), self.busy * (1 - FADES))
-        motion = np.maximum(self.usual * factor, np.maximum(self.busy * MOTION, least))
+        motion: Grid = np.maximum(self.usual * factor, np.maximum(self.busy * MOTION, least))
         self.usual *= np.where(drifts > self.usual, np.float32(1 + LEARNING_RATE), np.float32(1 - LEARNING_RATE))
         np.clip(self.usual, 1e-6, 2.0, out=self.usual)
         return motion
@@ -247,11 +253,11 @@ def _drifts(cells: Cells, norms: Grid, others: Cells, other_norms: Grid) -> Grid
     return drifts
 
 
-def _of_neighbours(grid: npt.NDArray[np.generic], combine: np.ufunc, outside: int = 0) -> npt.NDArray[np.generic]:
+def _of_neighbours(grid: Counts, combine: np.ufunc, outside: int = 0) -> Counts:
     """Return for each cell of [V, G, G] what its 3 x 3 cells come to."""
-    for axis in (1, 2):
-        edge = [(1, 1) if each == axis else (0, 0) for each in range(3)]
-        padded = np.pad(grid, edge, constant_values=outside)
-        first, middle, last = (padded.take(range(at, at + grid.shape[axis]), axis) for at in range(3))
-        grid = combine(combine(first, middle), last)
-    return grid
+    views, rows, columns = grid.shape
+    padded = np.full((views, rows + 2, columns + 2), outside, grid.dtype)
+    padded[:, 1:-1, 1:-1] = grid
+    across = combine(combine(padded[:, :-2], padded[:, 1:-1]), padded[:, 2:])
+    combined: Counts = combine(combine(across[..., :-2], across[..., 1:-1]), across[..., 2:])
+    return combined

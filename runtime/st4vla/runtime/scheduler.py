@@ -180,9 +180,7 @@ class Scheduler:
             self.counts["chunks"] += 1
             chunk_id = self.counts["chunks"]
             actions = session.timeline.add(job.splice, acted.actions)
-            if acted.cells is not None and session.change.look(
-                job.frame.capture_ns, acted.cells, job.frame.view_count
-            ):
+            if acted.cells is not None and session.change.look(job.frame.capture_ns, acted.cells, job.frame.view_count):
                 session.changed = True
                 self.counts["changes"] += 1
                 self._to_plan.notify()

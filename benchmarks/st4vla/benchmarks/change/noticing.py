@@ -48,7 +48,7 @@ class Noticing(msgspec.Struct, frozen=True):
         minutes: Of motion, after the first ten seconds of each episode.
         delays_ticks: For each jump, frames until it counted as a change; None where it did not within the period.
         false_alarms: Changes with no jump in the period before them.
-        early_alarms: The same in the first ten seconds of episodes, in which nothing jumps and what is ordinary is learnt.
+        early_alarms: The same in the first ten seconds of episodes, in which what is usual is learnt.
         knowing_ticks: For each jump, frames until System 2 took one that shows it, planning on period and on change.
         period_ticks: The same on period alone.
     """
@@ -187,4 +187,5 @@ def _noisy(views: Views, noise: float, rng: np.random.Generator) -> Views:
     if not noise:
         return views
     noisy: npt.NDArray[np.float32] = views + noise * rng.standard_normal(views.shape, np.float32)
-    return np.clip(noisy.round(), 0, 255).astype(np.uint8)
+    clipped: Views = np.clip(noisy.round(), 0, 255).astype(np.uint8)
+    return clipped

@@ -33,6 +33,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     try:
         from st4vla.benchmarks.change import noticing  # noqa: PLC0415 - the simulator is an extra
+        from st4vla.benchmarks.change.scenes import FIRST_TICK  # noqa: PLC0415
         from st4vla.benchmarks.opened_bundle import opened  # noqa: PLC0415
     except ImportError as error:
         msg = f"this benchmark needs {error.name}; install it with: pip install 'st4vla[bench,sim,cpu]'"
@@ -40,10 +41,10 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     require_positive(options, "episodes", "seconds")
     require_seed(options)
     ticks = round(options.seconds * 1e9 / noticing.TICK_NS)
-    if options.episodes < 2 or options.noise < 0 or ticks < 2 * noticing.FIRST_TICK:
+    if options.episodes < 2 or options.noise < 0 or ticks < 2 * FIRST_TICK:
         msg = (
             f"--episodes {options.episodes} must be 2 or more, --noise {options.noise:g} 0 or more, --seconds "
-            f"{options.seconds:g} at least {2 * noticing.FIRST_TICK * noticing.TICK_NS / 1e9:g}"
+            f"{options.seconds:g} at least {2 * FIRST_TICK * noticing.TICK_NS / 1e9:g}"
         )
         raise UsageError(msg)
     bundle, config = Bundle(options.bundle), ChangeConfig()

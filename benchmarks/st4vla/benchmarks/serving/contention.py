@@ -1,8 +1,7 @@
-"""System 1's rate beside a System 2 that never rests against its rate alone: through the runtime's core, with real engines
-on this CPU.
+"""System 1's rate beside a System 2 that never rests, against its rate alone: real engines in the runtime's core.
 
-Frames are fed from both ends: each chunk and each plan is followed at once by a newer frame. So System 1 never waits for
-one, and System 2 has a newer one whenever it has finished, however seldom chunks come.
+Frames are fed from both ends: each chunk and each plan is followed at once by a newer frame. So System 1 never waits
+for one, and System 2 has a newer one whenever it has finished, however seldom chunks come.
 """
 
 from __future__ import annotations
@@ -171,9 +170,7 @@ class _Camera:
     """Show a core frame after frame, from whichever thread asks."""
 
     def __init__(self, policy: BundlePolicy) -> None:
-        self._views = [
-            (view.name, np.zeros((view.height, view.width, 3), np.uint8)) for view in policy.info.views
-        ]
+        self._views = [(view.name, np.zeros((view.height, view.width, 3), np.uint8)) for view in policy.info.views]
         self._sequence = 0
         self._lock = threading.Lock()
 
