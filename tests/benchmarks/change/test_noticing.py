@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from st4vla.benchmarks.change.noticing import AT_ONCE, PERIOD_TICKS, Noticing, Watched, notice
+from st4vla.benchmarks.change.noticing import AT_ONCE, PERIOD_TICKS, Noticing, Watched, coarser, notice
 from st4vla.runtime.change import ChangeConfig
 
 JUMPS = (210, 331, 452)
@@ -38,6 +38,13 @@ def test_changes_that_no_jump_explains_are_false_alarms() -> None:
     assert found.delays_ticks == (2, 2)
     unseen = notice([Watched(episode(()).cells, JUMPS)], ChangeConfig(), noise=0.0)
     assert unseen.delays_ticks == (None, None, None)
+
+
+def test_cells_are_averaged_to_fewer_within_their_view() -> None:
+    cells = np.arange(2 * 16 * 3, dtype=np.float32).reshape(2, 4, 4, 3)
+    found = coarser(Watched([cells.reshape(-1, 3)], (7,)), 2, 2)
+    assert found.jumps == (7,)
+    np.testing.assert_allclose(found.cells[0].reshape(2, 2, 2, 3)[1, 0, 1], cells[1, :2, 2:].mean(axis=(0, 1)))
 
 
 def test_figures_are_held_against_their_bars() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -130,6 +131,16 @@ def watch(policy: Policy, seeds: Iterable[int], *, ticks: int, noise: float) -> 
                     jumps.append(tick)
             watched.append(Watched(cells, tuple(jumps)))
     return watched
+
+
+def coarser(episode: Watched, view_count: int, side: int) -> Watched:
+    """Return an episode whose views are averaged to so many cells a side."""
+    averaged = []
+    for cells in episode.cells:
+        fine = math.isqrt(len(cells) // view_count)
+        squares = cells.reshape(view_count, side, fine // side, side, fine // side, -1)
+        averaged.append(squares.mean(axis=(2, 4)).reshape(view_count * side * side, -1))
+    return Watched(averaged, episode.jumps)
 
 
 def notice(episodes: Sequence[Watched], config: ChangeConfig, noise: float) -> Noticing:

@@ -17,6 +17,9 @@ from st4vla.contracts.files import write_atomically
 from st4vla.contracts.manifests import Bundle
 from st4vla.runtime.change import ChangeConfig
 
+#: Cells a side that the bundle's are averaged to as well, to compare with.
+COARSER = (8, 4)
+
 
 def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path, help="folder of a bundle")
@@ -54,6 +57,13 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     found = noticing.notice(watched, config, options.noise)
     missed = found.missed()
     report_line(f"{table(found.rows(), noticing.HEADER)}\n")
+    views = len(bundle.manifest.views)
+    few = {
+        side: noticing.notice([noticing.coarser(each, views, side) for each in watched], config, options.noise)
+        for side in COARSER
+    }
+    for side, each in few.items():
+        report_line(f"{side} cells a side: {each.noticed:.0%} noticed, {each.false_a_minute:.2f} false alarms a minute")
     for line in missed:
         report_line(f"missed: {line}")
     result = {
@@ -74,6 +84,7 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
             "config": config,
             **result,
             "measured": found,
+            "coarser": few,
         }
         options.out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(options.out, msgspec.json.format(msgspec.json.encode(receipt), indent=2) + b"\n")
