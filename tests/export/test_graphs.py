@@ -114,4 +114,6 @@ def test_many_channels_are_projected_to_few_that_turn_alike() -> None:
     assert project(tokens).shape == (1, 256, CELL_CHANNELS)
     few = torch.nn.functional.cosine_similarity(project(tokens), project(other), dim=-1)[0]
     all_of_them = torch.nn.functional.cosine_similarity(tokens, other, dim=-1)[0]
-    assert torch.corrcoef(torch.stack([few, all_of_them]))[0, 1] > 0.9
+    # The deviation of an angle's cosine under a random projection to k directions is (1 - cosine^2) / sqrt(k).
+    expected = ((1 - all_of_them**2).square().mean() / CELL_CHANNELS).sqrt()
+    assert (few - all_of_them).square().mean().sqrt() < 1.5 * expected

@@ -18,7 +18,7 @@ from st4vla.training.policy import IMAGENET_MEAN, IMAGENET_STD, St4vlaPolicy
 #: Most cells along a side of a view: as many as DINOv2 has patches of 224 pixels. A thing on a table is one of them.
 CELLS_A_SIDE = 16
 #: Most channels of a cell: how far it turns can be told from fewer than the largest encoders have.
-CELL_CHANNELS = 64
+CELL_CHANNELS = 32
 PROJECTION_SEED = 20_261
 
 
