@@ -143,19 +143,20 @@ def coarser(episode: Watched, view_count: int, side: int) -> Watched:
     return Watched(averaged, episode.jumps)
 
 
-def notice(episodes: Sequence[Watched], config: ChangeConfig, noise: float) -> Noticing:
+def notice(episodes: Sequence[Watched], config: ChangeConfig, noise: float, *, act_ns: int = ACT_NS) -> Noticing:
     """Let the scheduler work on what was seen, on a virtual clock.
 
     Args:
         episodes: What was seen.
         config: When a scene counts as changed.
         noise: Of the cameras.
+        act_ns: How long a chunk takes, which is how often System 1 looks.
     """
     delays, knowing, on_period = list[int | None](), list[int](), list[int]()
     false, early, ticks = 0, 0, 0
     for episode in episodes:
         # A plan that the period asks for would be first, sometimes: here only the first one and changes ask for any.
-        changes = [at_ns // TICK_NS for at_ns in _replay(episode, config, NEVER_TICKS).changes]
+        changes = [at_ns // TICK_NS for at_ns in _replay(episode, config, NEVER_TICKS, act_ns).changes]
         after = [[tick for tick in changes if jump <= tick < jump + PERIOD_TICKS] for jump in episode.jumps]
         delays += [found[0] - jump if found else None for jump, found in zip(episode.jumps, after, strict=True)]
         explained = {tick for found in after for tick in found}
@@ -163,7 +164,7 @@ def notice(episodes: Sequence[Watched], config: ChangeConfig, noise: float) -> N
         early += sum(tick < FIRST_TICK for tick in changes)
         ticks += len(episode.cells) - FIRST_TICK
         for config_here, found_here in ((config, knowing), (ChangeConfig(enabled=False), on_period)):
-            plans = [tick for tick, _ in _replay(episode, config_here, PERIOD_TICKS).plans]
+            plans = [tick for tick, _ in _replay(episode, config_here, PERIOD_TICKS, act_ns).plans]
             known = ([tick - jump for tick in plans if tick >= jump] for jump in episode.jumps)
             found_here += [ahead[0] for ahead in known if ahead]
     minutes = ticks * TICK_NS / NS_PER_S / 60
@@ -182,10 +183,10 @@ class _Seer(NullPolicy):
         return Acted(super().act(views, plan, seed, splice).actions, self._cells[seed])
 
 
-def _replay(episode: Watched, config: ChangeConfig, period_ticks: int) -> VirtualRuntime:
+def _replay(episode: Watched, config: ChangeConfig, period_ticks: int, act_ns: int) -> VirtualRuntime:
     policy = _Seer(episode.cells)
     scheduling = SchedulingConfig(plan_period_ns=period_ticks * TICK_NS, change=config)
-    runtime = VirtualRuntime(policy, scheduling, act_ns=ACT_NS, plan_ns=PLAN_NS)
+    runtime = VirtualRuntime(policy, scheduling, act_ns=act_ns, plan_ns=PLAN_NS)
     pixels = np.zeros((2, 2, 3), np.uint8)
     for tick in range(len(episode.cells)):
         now_ns = tick * TICK_NS

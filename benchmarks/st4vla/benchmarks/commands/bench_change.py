@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from st4vla.contracts.clock import NS_PER_S
 from st4vla.contracts.command_line import Command, report_line, require_positive, require_seed, table
 from st4vla.contracts.errors import MissingExtraError, UsageError
 from st4vla.contracts.files import write_atomically
@@ -19,6 +20,8 @@ from st4vla.runtime.change import ChangeConfig
 
 #: Cells a side that the bundle's are averaged to as well, to compare with.
 COARSER = (8, 4)
+#: Chunks a second of slower Systems 1, to compare with.
+SLOWER_HZ = (10, 5)
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -43,11 +46,11 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
         raise MissingExtraError(msg) from error
     require_positive(options, "episodes", "seconds")
     require_seed(options)
-    ticks = round(options.seconds * 1e9 / noticing.TICK_NS)
+    ticks = round(options.seconds * NS_PER_S / noticing.TICK_NS)
     if options.episodes < 2 or options.noise < 0 or ticks < 2 * FIRST_TICK:
         msg = (
             f"--episodes {options.episodes} must be 2 or more, --noise {options.noise:g} 0 or more, --seconds "
-            f"{options.seconds:g} at least {2 * FIRST_TICK * noticing.TICK_NS / 1e9:g}"
+            f"{options.seconds:g} at least {2 * FIRST_TICK * noticing.TICK_NS / NS_PER_S:g}"
         )
         raise UsageError(msg)
     bundle, config = Bundle(options.bundle), ChangeConfig()
@@ -62,8 +65,11 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
         side: noticing.notice([noticing.coarser(each, views, side) for each in watched], config, options.noise)
         for side in COARSER
     }
-    for side, each in few.items():
-        report_line(f"{side} cells a side: {each.noticed:.0%} noticed, {each.false_a_minute:.2f} false alarms a minute")
+    slow = {hz: noticing.notice(watched, config, options.noise, act_ns=NS_PER_S // hz) for hz in SLOWER_HZ}
+    for measured, what in ((few, "cells a side"), (slow, "chunks a second")):
+        for number, each in measured.items():
+            figures = f"{each.noticed:.0%} noticed, {each.false_a_minute:.2f} false alarms a minute"
+            report_line(f"{number} {what}: {figures}")
     for line in missed:
         report_line(f"missed: {line}")
     result = {
@@ -85,6 +91,7 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
             **result,
             "measured": found,
             "coarser": few,
+            "slower": slow,
         }
         options.out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(options.out, msgspec.json.format(msgspec.json.encode(receipt), indent=2) + b"\n")
