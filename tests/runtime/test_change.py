@@ -1,111 +1,197 @@
+from collections.abc import Callable, Iterator
+from itertools import count
+
 import numpy as np
 import pytest
 
-from st4vla.runtime.change import MEMORY, ChangeConfig, ChangeDetector, cell_drifts
+from st4vla.runtime.change import EXPLAINED, LEARNING, LONELY, PATIENCE, SPOKEN, WITHIN, ChangeConfig, ChangeDetector
 
+SIDE, CHANNELS = 10, 24
 RNG = np.random.default_rng(0)
-SCENE = RNG.standard_normal((32, 48)).astype(np.float32)
-#: How much each cell trembles: the second view's are a wrist camera's.
-TREMBLE = np.repeat([0.05, 0.6], 16)[:, None].astype(np.float32)
-FIXED = ChangeConfig(ordinary=0.03, frames=1)
+TABLE = RNG.standard_normal((SIDE, SIDE, CHANNELS)).astype(np.float32)
+ARM = RNG.standard_normal((3, 2, CHANNELS)).astype(np.float32)
+THING = RNG.standard_normal((1, 2, CHANNELS)).astype(np.float32)
+PERIOD_NS = 50_000_000
 
 
-def seen(scene: np.ndarray, rng: np.random.Generator, tremble: np.ndarray = TREMBLE) -> np.ndarray:
-    return (scene + tremble * rng.standard_normal(scene.shape)).astype(np.float32)
+def swinging(frame: int) -> int:
+    """The column at which an arm is that goes to and fro over the left half of the view and rests at its ends."""
+    there_and_back = [0, 1, 2, 3, 3, 3, 3, 3, 2, 1, 0, 0, 0, 0, 0]
+    return there_and_back[frame % len(there_and_back)]
 
 
-def moved(scene: np.ndarray) -> np.ndarray:
-    """An object went from one cell of the first view to another: both look somewhat different now."""
-    other = scene.copy()
-    other[[3, 12]] += 0.6 * RNG.standard_normal((2, scene.shape[1])).astype(np.float32)
-    return other
+def seen(column: int, thing: tuple[int, int] | None, rng: np.random.Generator, noise: float = 0.03) -> np.ndarray:
+    """What a camera beside the table sees: an arm at rows 1 to 3, and a thing of two cells."""
+    cells = TABLE.copy()
+    cells[1:4, column : column + 2] = ARM
+    if thing is not None:
+        row, left = thing
+        cells[row : row + 1, left : left + 2] = THING
+    return cells + noise * rng.standard_normal(cells.shape).astype(np.float32)
 
 
-def learnt(rng: np.random.Generator, plans: int = 12) -> tuple[ChangeDetector, int]:
-    """A detector that has seen some plans' lives, and the time."""
-    detector, time = ChangeDetector(ChangeConfig()), 0
-    for _ in range(plans):
-        for _ in range(10):
-            time += 1
-            assert not detector.look(time, seen(SCENE, rng))
-        detector.plan_made(time, ordinary=True)
-    return detector, time
+class Watch:
+    """A detector, its clock, and what it was shown."""
+
+    def __init__(self, config: ChangeConfig | None = None, seed: int = 0) -> None:
+        self.detector = ChangeDetector(config or ChangeConfig())
+        self.rng = np.random.default_rng(seed)
+        self.frame = 0
+
+    def look(self, *views: np.ndarray) -> bool:
+        self.frame += 1
+        cells = np.concatenate([view.reshape(-1, CHANNELS) for view in views])
+        return self.detector.look(self.now_ns, cells, len(views))
+
+    def looks(self, frames: int, thing: tuple[int, int] | None) -> list[int]:
+        """Which of some frames counted, counted from 0."""
+        return [each for each in range(frames) if self.look(seen(swinging(self.frame), thing, self.rng))]
+
+    @property
+    def now_ns(self) -> int:
+        return self.frame * PERIOD_NS
 
 
-def test_nothing_counts_before_ordinary_drift_is_known() -> None:
-    detector = ChangeDetector(ChangeConfig())
-    detector.look(0, SCENE)
-    detector.plan_made(0, ordinary=True)
-    assert not any(detector.look(time, moved(SCENE)) for time in range(1, 9))
+@pytest.fixture
+def watch() -> Watch:
+    """One that has learnt what an arm's motion looks like, with a thing on the table."""
+    watch = Watch()
+    assert watch.looks(100, (6, 2)) == []
+    return watch
 
 
-def test_a_moved_object_is_noticed_on_its_second_frame_beside_a_camera_that_sees_everything_move() -> None:
-    rng = np.random.default_rng(1)
-    detector, time = learnt(rng)
-    other = moved(SCENE)
-    looks = [detector.look(time + frame, seen(other, rng)) for frame in (1, 2, 3, 4)]
-    assert looks == [False, True, False, False]
-    # The plan made of it is the new measure.
-    detector.plan_made(time + 4, ordinary=False)
-    assert not any(detector.look(time + 4 + frame, seen(other, rng)) for frame in range(1, 20))
+def test_a_thing_that_jumps_is_noticed_on_its_third_frame_beside_an_arm_in_motion(watch: Watch) -> None:
+    assert watch.looks(60, (7, 6)) == [2], "and it counts once"
+    assert watch.looks(60, None) == [2], "a thing that is gone counts as well"
 
 
-def test_ordinary_motion_is_no_change_for_as_long_as_it_lasts() -> None:
-    rng = np.random.default_rng(2)
-    detector, time = learnt(rng)
-    for step in range(400):
-        assert not detector.look(time + step, seen(SCENE, rng))
-        if step % 10 == 9:
-            detector.plan_made(time + step, ordinary=True)
-    assert len(detector._history) == MEMORY
+def test_an_arm_in_motion_is_no_change_for_as_long_as_it_lasts(watch: Watch) -> None:
+    assert watch.looks(1000, (6, 2)) == []
 
 
-def test_one_odd_frame_is_not_a_change() -> None:
-    detector = ChangeDetector(ChangeConfig(ordinary=0.03))
-    detector.look(0, SCENE)
-    detector.plan_made(0, ordinary=True)
-    assert not detector.look(1, moved(SCENE))
-    assert not detector.look(2, SCENE)
-    assert not detector.look(3, moved(SCENE))
+def test_nothing_counts_before_what_is_usual_is_known() -> None:
+    watch = Watch()
+    assert watch.looks(LEARNING - 10, (6, 2)) == []
+    assert watch.looks(5, (7, 6)) == []
+    assert watch.looks(100, (7, 6)) == []
 
 
-def test_what_has_counted_counts_again_only_after_the_drift_has_fallen() -> None:
-    detector = ChangeDetector(FIXED)
-    detector.look(0, SCENE)
-    detector.plan_made(0, ordinary=True)
-    other = moved(SCENE)
-    assert detector.look(1, other)
-    assert not detector.look(2, other)
-    assert not detector.look(3, SCENE)
-    assert detector.look(4, other)
+def test_an_odd_frame_is_not_a_change(watch: Watch) -> None:
+    for _ in range(5):
+        assert not watch.looks(1, (7, 6)) + watch.looks(19, (6, 2))
 
 
-def test_a_scene_that_always_changes_raises_its_own_threshold() -> None:
-    rng = np.random.default_rng(3)
-    detector, time = learnt(rng)
-    counted = 0
-    for step in range(300):
-        if detector.look(time + step, seen(SCENE, rng, np.float32(1.0) * np.ones_like(TREMBLE))):
-            counted += 1
-            detector.plan_made(time + step, ordinary=False)
-    assert 0 < counted < 30
+def test_one_cell_alone_is_not_a_change(watch: Watch) -> None:
+    def odd(cell: tuple[int, int]) -> list[int]:
+        found = []
+        for frame in range(40):
+            cells = seen(swinging(watch.frame), (6, 2), watch.rng)
+            cells[cell] = THING[0, 0]
+            found += [frame] * watch.look(cells)
+        return found
+
+    assert odd((8, 8)) == []
 
 
-def test_the_reference_is_the_frame_nearest_to_the_plans() -> None:
-    detector = ChangeDetector(FIXED)
-    other = moved(SCENE)
-    detector.look(0, SCENE)
-    detector.look(10, other)
-    detector.plan_made(1, ordinary=True)
-    assert detector.look(11, other), "the plan was made before the object moved"
+def test_a_thing_that_goes_on_moving_counts_once_for_the_place_that_it_left(watch: Watch) -> None:
+    places = [(7, column) for column in (6, 7, 8, 7, 6, 7, 8, 7, 6)]
+    heard = [bool(watch.looks(1, place)) for place in places]
+    assert np.flatnonzero(heard).tolist() == [2]
+    assert watch.looks(60, (7, 6)) == [], "and where it comes to rest is near where it has just moved"
 
 
-def test_drift_is_zero_of_the_same_and_two_of_the_opposite() -> None:
-    assert cell_drifts(SCENE, 3 * SCENE) == pytest.approx(np.zeros(32), abs=1e-6)
-    assert cell_drifts(SCENE, -SCENE) == pytest.approx(np.full(32, 2.0), abs=1e-6)
+@pytest.mark.parametrize(
+    ("frames_ago", "noticed"),
+    [(EXPLAINED - 1, []), (EXPLAINED, [PATIENCE - 1]), (LONELY - 1, [PATIENCE - 1]), (LONELY, [2])],
+)
+def test_the_later_the_arm_was_there_the_longer_a_thing_must_lie(
+    watch: Watch, frames_ago: int, noticed: list[int]
+) -> None:
+    def look(column: int, *, changed: bool) -> bool:
+        cells = seen(column, (6, 2), watch.rng)
+        if changed:
+            cells[4, 0:2] = THING
+        return watch.look(cells)
+
+    # The arm comes by, and three frames after it has uncovered the third column it is far away.
+    for column in (3, 2, 1, 2, 3, 4, 5, 6):
+        assert not look(column, changed=False)
+    # There it works on, never at rest.
+    for ago in range(3, frames_ago):
+        assert not look(6 + ago % 2, changed=False)
+    assert [frame for frame in range(40) if look(6 + (frames_ago + frame) % 2, changed=True)] == noticed
 
 
-def test_configurations_that_cannot_work_are_refused() -> None:
-    for bad in ({"ordinary": 0.0}, {"factor": 1.0}, {"release": 0.0}, {"frames": 0}):
-        with pytest.raises(ValueError, match="must be"):
-            ChangeConfig(**bad)
+def test_what_a_plan_was_made_on_is_no_change(watch: Watch) -> None:
+    assert watch.looks(1, (7, 6)) == []
+    watch.detector.plan_begun(watch.now_ns)
+    assert watch.looks(60, (7, 6)) == [], "the plan's frame shows it"
+    assert watch.looks(1, (8, 2)) == []
+    watch.detector.plan_begun(watch.now_ns - PERIOD_NS)
+    assert watch.looks(60, (8, 2)) == [1], "the plan's frame was the one before"
+    watch.detector.plan_begun(watch.now_ns + 5 * PERIOD_NS)
+    assert watch.looks(60, (6, 6)) == [], "a plan on a frame that System 1 sees only later"
+
+
+def jumping(every: int) -> Iterator[tuple[int, int]]:
+    places = [(5, 6), (7, 6), (5, 3), (8, 3)]
+    for frame in count():
+        yield places[frame // every % len(places)]
+
+
+def test_a_view_that_speaks_too_often_is_not_listened_to_and_the_other_one_still_is() -> None:
+    watch, restless = Watch(), jumping(15)
+    heard = [watch.look(seen(0, (6, 2), watch.rng), seen(0, next(restless), watch.rng)) for _ in range(600)]
+    assert 1 <= sum(heard) <= SPOKEN
+    assert not any(heard[WITHIN:])
+    calm = [watch.look(seen(0, (8, 7), watch.rng), seen(0, next(restless), watch.rng)) for _ in range(20)]
+    assert calm.index(True) == 2
+    still = next(restless)
+    quiet = [watch.look(seen(0, (8, 7), watch.rng), seen(0, still, watch.rng)) for _ in range(WITHIN + 20)]
+    assert sum(quiet) <= 1
+    again = [watch.look(seen(0, (8, 7), watch.rng), seen(0, (2, 6), watch.rng)) for _ in range(20)]
+    assert any(again), "a view that has held its peace is listened to again"
+
+
+def test_all_cells_at_once_count_once_as_when_a_lamp_is_lit(watch: Watch) -> None:
+    lamp = 2 * RNG.standard_normal(CHANNELS).astype(np.float32)
+    found = [frame for frame in range(60) if watch.look(seen(swinging(watch.frame), (6, 2), watch.rng) + lamp)]
+    assert len(found) <= 1
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1, 0.3])
+def test_noise_of_any_size_is_usual(noise: float) -> None:
+    watch = Watch()
+    heard = [watch.look(seen(swinging(watch.frame), (6, 2), watch.rng, noise)) for _ in range(600)]
+    assert not any(heard)
+    heard = [watch.look(seen(swinging(watch.frame), (7, 6), watch.rng, noise)) for _ in range(20)]
+    assert heard.index(True) == 2
+
+
+def test_cells_are_neighbours_within_their_view_only() -> None:
+    watch = Watch()
+    still = [seen(0, None, watch.rng, 0.0) for _ in range(2)]
+    for _ in range(100):
+        watch.look(*still)
+    # The last row of one view and the first row of the next lie one after another.
+    still[0][-1, -1], still[1][0, 0] = THING[0]
+    assert not any(watch.look(*still) for _ in range(20))
+
+
+def test_switched_off_it_sees_nothing() -> None:
+    watch = Watch(ChangeConfig(enabled=False))
+    assert watch.looks(100, (6, 2)) + watch.looks(60, (7, 6)) == []
+
+
+def test_cells_that_are_no_squares_are_refused() -> None:
+    with pytest.raises(ValueError, match="10 cells are not 2 square views"):
+        ChangeDetector(ChangeConfig()).look(0, np.ones((10, 3), np.float32), 2)
+
+
+@pytest.mark.parametrize(
+    "bad", [{"least": 0.0}, {"factor": 1.0}, {"release": 0.0}, {"cells": 0}, {"cells": 10}, {"frames": 1}]
+)
+def test_configurations_that_cannot_work_are_refused(bad: dict[str, float]) -> None:
+    make: Callable[..., ChangeConfig] = ChangeConfig
+    with pytest.raises(ValueError, match="must be"):
+        make(**bad)

@@ -26,7 +26,6 @@ from st4vla.contracts.manifests import Bundle
 from st4vla.contracts.messages import ActionChunk, ErrorReply, ImageEncoding, Observation, Plan, RobotState, View
 from st4vla.contracts.staleness import AgeBounds, Pace, Staleness
 from st4vla.runtime.bundle_policy import BundlePolicy
-from st4vla.runtime.change import ChangeConfig
 from st4vla.runtime.chunking import FREE, ChunkingConfig, Splice
 from st4vla.runtime.compiling import compile_bundle
 from st4vla.runtime.core import Core
@@ -45,7 +44,6 @@ TINY = Path(__file__).parents[2] / "bundles/tiny"
 CONFIG = SchedulingConfig(
     plan_period_ns=60 * NS_PER_MS,
     max_clients=3,
-    change=ChangeConfig(ordinary=0.16, frames=1),
     staleness=Staleness(AgeBounds(15 * NS_PER_MS, 40 * NS_PER_MS, 0), AgeBounds(0, 400 * NS_PER_MS, 0)),
 )
 NAN, BROKEN, SLOW, MIDDLING = 11, 12, 13, 4
@@ -74,8 +72,15 @@ class Moody(NullPolicy):
             raise ZeroDivisionError
         if seed % 20 in {SLOW, MIDDLING}:
             time.sleep(self.pause_s if seed % 20 == SLOW else self.pause_s / 3)
-        bright = views.mean() > 127
-        return Acted(actions, np.array([[bright, not bright]] * 4, np.float32))
+        return Acted(actions, cells_of(seed))
+
+
+def cells_of(seed: int) -> np.ndarray:
+    """Cells of two views, in the first of which a thing lies elsewhere each 30 frames."""
+    cells = np.random.default_rng(0).standard_normal((2, 8, 8, 4)).astype(np.float32)
+    row, column = divmod(seed // 30 % 12, 3)
+    cells[0, 2 * row, 3 * column : 3 * column + 2] = 1
+    return cells.reshape(-1, 4)
 
 
 @dataclass

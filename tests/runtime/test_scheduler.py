@@ -6,7 +6,6 @@ from msgspec.structs import replace
 from st4vla.contracts.manifests import ViewSpec
 from st4vla.contracts.messages import ErrorCode, Observation, PlanReason, View
 from st4vla.contracts.staleness import AgeBounds, Pace, Staleness
-from st4vla.runtime.change import ChangeConfig
 from st4vla.runtime.chunking import ChunkingConfig
 from st4vla.runtime.frame import Frame
 from st4vla.runtime.policy import Acted, NullPolicy, PlanTensors
@@ -88,22 +87,35 @@ def test_plans_are_made_again_on_period_and_on_request() -> None:
 
 
 def test_a_changed_scene_is_planned_again_before_its_period_is_over() -> None:
-    scheduler = scheduler_with(b"a", plan_period_ns=10**12, change=ChangeConfig(ordinary=0.1, frames=1))
-    still, moved = np.array([[1.0, 0.0]], np.float32), np.array([[0.0, 1.0]], np.float32)
+    scheduler = scheduler_with(b"a", plan_period_ns=10**12)
+    scene = np.random.default_rng(0).standard_normal((64, 8)).astype(np.float32)
     scheduler.submit(b"a", frame(1))
     planned(scheduler)
-    scheduler.finish_act(taken(scheduler), acted(cells=still), 1)
-    scheduler.submit(b"a", frame(2, replan=True))
-    assert planned(scheduler, 2) is PlanReason.REQUEST
-    scheduler.finish_act(taken(scheduler), acted(cells=still), 2)
-    scheduler.submit(b"a", frame(3))
-    scheduler.finish_act(taken(scheduler), acted(cells=still), 3)
-    assert scheduler.take_plan_job(3) is None
-    scheduler.submit(b"a", frame(4))
-    scheduler.finish_act(taken(scheduler), acted(cells=moved), 4)
-    scheduler.submit(b"a", frame(5))
-    assert planned(scheduler, 5) is PlanReason.CHANGE
+    for sequence in range(1, 104):
+        if sequence == 101:
+            scene = scene.copy()
+            scene[40:42] = -scene[40:42]
+        assert scheduler.take_plan_job(sequence) is None
+        scheduler.finish_act(taken(scheduler), acted(cells=scene), sequence)
+        scheduler.submit(b"a", frame(sequence + 1))
+    assert planned(scheduler, 104) is PlanReason.CHANGE
     assert scheduler.counts["plans_change"] == scheduler.counts["changes"] == 1
+
+
+def test_a_change_that_the_plan_in_the_making_shows_is_not_planned_again() -> None:
+    scheduler = scheduler_with(b"a", plan_period_ns=10**12)
+    scene = np.random.default_rng(0).standard_normal((64, 8)).astype(np.float32)
+    scheduler.submit(b"a", frame(1))
+    planned(scheduler)
+    for sequence in range(1, 120):
+        if sequence == 101:
+            scene = scene.copy()
+            scene[40:42] = -scene[40:42]
+        scheduler.finish_act(taken(scheduler), acted(cells=scene), sequence)
+        scheduler.submit(b"a", frame(sequence + 1, replan=sequence == 100))
+        if sequence == 100:
+            assert planned(scheduler, sequence) is PlanReason.REQUEST
+    assert scheduler.counts["changes"] == 0
 
 
 def test_clients_are_served_in_turn_however_fast_they_send() -> None:

@@ -1,7 +1,7 @@
 """System 1's first graph: the newest views and a plan to condition tokens, as the sampler's steps take them.
 
-Beside them it gives its visual tokens averaged over a few cells a view, by which the runtime sees that a scene has
-changed since it was planned. They exist anyway; averaging them costs nothing.
+Beside them it gives its visual tokens as cells of each view, by which the runtime sees that a scene has changed since
+it was planned. They exist anyway and cost nothing.
 """
 
 import torch
@@ -15,19 +15,39 @@ from st4vla.training.model.diffusion_transformer import FeedForward, SelfAttenti
 from st4vla.training.model.dinov2 import Block
 from st4vla.training.policy import IMAGENET_MEAN, IMAGENET_STD, St4vlaPolicy
 
-#: Most cells along a side of a view: an object on a table enters and leaves some of them.
-CELLS_A_SIDE = 4
+#: Most cells along a side of a view: as many as DINOv2 has patches of 224 pixels. A thing on a table is one of them.
+CELLS_A_SIDE = 16
+#: Most channels of a cell: how far it turns can be told from fewer than the largest encoders have.
+CELL_CHANNELS = 32
+PROJECTION_SEED = 20_261
 
 
-def average_cells(visual: Tensor) -> Tensor:
-    """Return the averages [1, V * cells, C] of visual tokens [V, P, C] over square cells of each view.
+class Cells(nn.Module):  # type: ignore[misc]
+    """Average visual tokens [V, P, C] over square cells of each view: [1, V * cells, E].
 
-    A side has as many cells as divide its tokens, up to `CELLS_A_SIDE`.
+    A side has as many cells as divide its tokens, up to `CELLS_A_SIDE`. The mean of a view is taken away from its
+    cells: attention carries a little of whatever moves into all tokens alike. More than `CELL_CHANNELS` channels are
+    projected to so many random directions, which keeps angles (Johnson and Lindenstrauss).
     """
-    rows = round(visual.shape[1] ** 0.5)
-    count = max(each for each in range(1, CELLS_A_SIDE + 1) if rows % each == 0)
-    squares = visual.unflatten(1, (count, rows // count, count, rows // count))
-    return squares.mean(dim=(2, 4)).flatten(0, 2)[None]
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.projection: Tensor | None
+        self.register_buffer("projection", None)
+        if channels > CELL_CHANNELS:
+            generator = torch.Generator().manual_seed(PROJECTION_SEED)
+            self.projection = torch.randn(channels, CELL_CHANNELS, generator=generator) / CELL_CHANNELS**0.5
+
+    def forward(self, visual: Tensor) -> Tensor:
+        """Return the cells of visual tokens [V, P, C]."""
+        rows = round(visual.shape[1] ** 0.5)
+        count = max(each for each in range(1, CELLS_A_SIDE + 1) if rows % each == 0)
+        squares = visual.unflatten(1, (count, rows // count, count, rows // count))
+        cells = squares.mean(dim=(2, 4)).flatten(1, 2)
+        cells = cells - cells.mean(dim=1, keepdim=True)
+        if self.projection is not None:
+            cells = cells @ self.projection
+        return cells.flatten(0, 1)[None]
 
 
 class EncoderBlock(nn.Module):  # type: ignore[misc]
@@ -67,6 +87,7 @@ class BridgeGraph(nn.Module):  # type: ignore[misc]
         self.embed = policy.action_model.net.z_embedder.linear
         queries = qformer.query_tokens.detach()[None].clone()
         self.register_buffer("query_tokens", queries)
+        self.cells = Cells(policy.config.encoder.dim)
         width = queries.shape[-1]
         self.queries = nn.ModuleList(
             linear_of(layer.cross_attn.in_proj_weight[:width], layer.cross_attn.in_proj_bias[:width])
@@ -80,7 +101,7 @@ class BridgeGraph(nn.Module):  # type: ignore[misc]
         self.register_buffer("positions", self.encoder.position_embedding(rows, rows).detach().clone())
 
     def forward(self, views: Tensor, plan_keys: Tensor, plan_values: Tensor) -> tuple[Tensor, Tensor]:
-        """Return embedded condition tokens [1, Q, D], and visual tokens averaged over cells [1, C, E]."""
+        """Return embedded condition tokens [1, Q, D], and cells of visual tokens [1, C, E]."""
         tokens = self._encode(views)
         visual = tokens.flatten(0, 1)[None]
         queries = self.query_tokens
@@ -93,7 +114,7 @@ class BridgeGraph(nn.Module):  # type: ignore[misc]
             attended = functional.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
             queries = queries + attention.out_proj(attended)
             queries = queries + layer.mlp(layer.norm2(queries))
-        return self.embed(queries), average_cells(tokens)
+        return self.embed(queries), self.cells(tokens)
 
     def _encode(self, views: Tensor) -> Tensor:
         encoder = self.encoder

@@ -20,7 +20,7 @@ from st4vla.contracts.folders import replaced_folder
 from st4vla.contracts.manifests import BUNDLE_FORMAT, BUNDLE_MANIFEST, BundleManifest, GraphSpec, Quantization
 from st4vla.contracts.messages import MAX_BUNDLE_NAME_BYTES
 from st4vla.contracts.tensor_spec import SizeRange, TensorSpec
-from st4vla.export.bridge_graph import average_cells
+from st4vla.export.bridge_graph import Cells
 from st4vla.export.onnx_export import MIN_TAIL, export_graphs
 from st4vla.export.planner_graph import PlannerGraph
 from st4vla.training.checkpoint import Checkpoint, load_checkpoint
@@ -180,7 +180,8 @@ def golden_numbers(checkpoint: Checkpoint, head_ids: list[int], shown: Shown) ->
         condition = policy.condition(policy.plan(pixels[None], ids), pixels[None])
         tensors = [torch.from_numpy(array) for array in (noise, prefix, weights)]
         actions = policy.act(pixels[None], ids, *tensors).numpy()
-        cells = average_cells(policy.dino_encoder.body(normalize_views(pixels, IMAGENET_MEAN, IMAGENET_STD))).numpy()
+        visual = policy.dino_encoder.body(normalize_views(pixels, IMAGENET_MEAN, IMAGENET_STD))
+        cells = Cells(policy.config.encoder.dim)(visual).numpy()
         embedded = policy.action_model.net.z_embedder.linear(condition).numpy()
         step = ddim_steps(source.sampler.num_steps)[source.sampler.num_steps // 2]
         next_chunk = _step(policy, condition, step, *tensors).numpy()

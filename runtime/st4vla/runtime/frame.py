@@ -42,6 +42,11 @@ class Frame:
         self._lock = threading.Lock()
 
     @property
+    def view_count(self) -> int:
+        """How many views it has."""
+        return len(self._specs)
+
+    @property
     def views(self) -> Views:
         """Views uint8 [V, H, W, 3] in the policy's order.
 

@@ -180,7 +180,7 @@ class Scheduler:
             self.counts["chunks"] += 1
             chunk_id = self.counts["chunks"]
             actions = session.timeline.add(job.splice, acted.actions)
-            if acted.cells is not None and session.change.look(job.frame.capture_ns, acted.cells):
+            if acted.cells is not None and session.change.look(job.frame.capture_ns, acted.cells, job.frame.view_count):
                 session.changed = True
                 self.counts["changes"] += 1
                 self._to_plan.notify()
@@ -218,6 +218,7 @@ class Scheduler:
             session.planned_on = session.frame.observation.sequence
             session.planned_ns = now_ns
             session.replan = session.changed = False
+            session.change.plan_begun(session.frame.capture_ns)
             session.planning = PlanJob(session.identity, session.frame, reason)
             return session.planning
 
@@ -232,8 +233,6 @@ class Scheduler:
                 session.planning = None
                 session.plan = plan
                 session.failed_instruction = None
-                ordinary = job.reason is PlanReason.PERIOD
-                session.change.plan_made(job.frame.capture_ns, ordinary=ordinary)
                 self._to_act.notify()
             return plan
 

@@ -8,7 +8,6 @@ import pytest
 from st4vla.contracts.manifests import ViewSpec
 from st4vla.contracts.messages import Message, Observation, View
 from st4vla.contracts.staleness import AgeBounds, Staleness
-from st4vla.runtime.change import ChangeConfig
 from st4vla.runtime.chunking import ChunkingConfig
 from st4vla.runtime.frame import Frame
 from st4vla.runtime.policy import Acted, NullPolicy, PlanTensors
@@ -79,7 +78,7 @@ def live(config: SchedulingConfig, seed: int) -> tuple[Notebook, int]:  # noqa: 
                 scheduler.fail_act(job)
             else:
                 actions = np.full((ACTION.horizon, ACTION.dim), rng.random(), np.float32)
-                scheduler.finish_act(job, Acted(actions, np.eye(2, dtype=np.float32)[:, :: rng.choice((1, -1))]), now)
+                scheduler.finish_act(job, Acted(actions, np.eye(4, dtype=np.float32)[:, :: rng.choice((1, -1))]), now)
         elif what < 0.75:
             plan_job = scheduler.take_plan_job(now)
             idle += plan_job is None
@@ -140,7 +139,6 @@ def test_calls_that_changed_nothing_can_be_left_out(synchronous: bool, mode: Any
         max_clients=2,
         idle_ns=5,
         chunking=ChunkingConfig(mode=mode),
-        change=ChangeConfig(ordinary=0.16, frames=1),
         staleness=BOUNDS,
     )
     every = []

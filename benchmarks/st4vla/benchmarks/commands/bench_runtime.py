@@ -18,6 +18,8 @@ from st4vla.contracts.manifests import Bundle
 from st4vla.runtime.memory import keep_freed_memory
 
 CLIENTS = (1, 8)
+#: How many of the frames a policy is asked about, once for each resize.
+DIFFERENCE_FRAMES = 3
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +38,8 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     try:
         from st4vla.benchmarks import preprocessing, resize_actions  # noqa: PLC0415 - extras
         from st4vla.benchmarks.machine import machine  # noqa: PLC0415
+        from st4vla.benchmarks.opened_bundle import opened  # noqa: PLC0415
+        from st4vla.benchmarks.resizers import resizers  # noqa: PLC0415
         from st4vla.benchmarks.serving import contention, frame_age, reaction, round_trip  # noqa: PLC0415
     except ImportError as error:
         msg = f"this benchmark needs {error.name}; install it with: pip install 'st4vla[bench,sim,doors,cpu]'"
@@ -47,11 +51,19 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     keep_freed_memory()
     trips = round_trip.measure(options.turns, options.seed)
     _show("Round trip with a policy that thinks nothing, two raw views of 224 px", trips.rows(), round_trip.HEADER)
-    pictures = [picture for frame in resize_actions.tabletop_frames(8) for picture in frame.values()]
+    frames = resize_actions.tabletop_frames(8)
+    pictures = [picture for frame in frames for picture in frame.values()]
     prepared = preprocessing.measure(pictures, side=224, turns=options.turns)
     kind = "compiled" if prepared.compiled else "not compiled: build the firmware bridge first"
     _show(f"Preprocessing of 640 x 480 to 224 px; ours is {kind}", prepared.rows(), preprocessing.HEADER)
     with TemporaryDirectory() as work:
+        with opened(bundle, Path(work) / "engines") as policy:
+            differences = resize_actions.action_differences(policy, frames[:DIFFERENCE_FRAMES], resizers())
+        _show(
+            f"Largest difference in actions of {bundle.manifest.name} from views resized as in training",
+            [each.row() for each in differences],
+            resize_actions.HEADER,
+        )
         rates = contention.measure(bundle, Path(work) / "engines", turns=options.contentions, seconds=options.seconds)
     _show(f"System 1 of {bundle.manifest.name} beside System 2", rates.rows(), contention.HEADER)
     reactions = [reaction.measure(plan_ms, options.seconds, options.seed) for plan_ms in reaction.PLANS_MS]
@@ -77,6 +89,7 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
             "bundle": bundle.manifest.name,
             **result,
             "preprocessing": prepared,
+            "differences_in_actions": differences,
             "contention": rates,
         }
         options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -65,10 +65,7 @@ class ScriptedPick:
             goal[2, 3] = ABOVE_M
         elif self.stage in (Stage.LIFT, Stage.DONE):
             goal[2, 3] = LIFT_M
-        move = shortened(GAIN * (goal[:3, 3] - state.base_T_ee[:3, 3]), MAX_MOVE_M)[0]
-        turn = shortened(GAIN * vector_from_rotation(goal[:3, :3] @ state.base_T_ee[:3, :3].T), MAX_TURN_RAD)[0]
-        opening = 1.0 if self.stage in (Stage.ABOVE, Stage.DOWN) else 0.0
-        return np.concatenate([move, turn, [opening]])
+        return toward(goal, state, opening=1.0 if self.stage in (Stage.ABOVE, Stage.DOWN) else 0.0)
 
     def _advance(self, state: ArmState, base_t_object: Array) -> None:
         """Go to the next stage when this one's goal is reached."""
@@ -85,6 +82,13 @@ class ScriptedPick:
                 self.stage = Stage.LIFT
         elif self.stage is Stage.LIFT and base_t_object[2, 3] > LIFTED_M:
             self.stage = Stage.DONE
+
+
+def toward(goal: Array, state: ArmState, *, opening: float) -> Array:
+    """Give the action [7] that brings the hand nearer to a pose of the base frame [4, 4]."""
+    move = shortened(GAIN * (goal[:3, 3] - state.base_T_ee[:3, 3]), MAX_MOVE_M)[0]
+    turn = shortened(GAIN * vector_from_rotation(goal[:3, :3] @ state.base_T_ee[:3, :3].T), MAX_TURN_RAD)[0]
+    return np.concatenate([move, turn, [opening]])
 
 
 def pick(world: Tabletop, name: str, *, max_steps: int = 200) -> bool:

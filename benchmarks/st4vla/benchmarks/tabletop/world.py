@@ -110,6 +110,14 @@ class Tabletop:
         self._steps = 0
         self.clamped_commands = 0
 
+    def put(self, name: str, place_m: ArrayLike) -> None:
+        """Let an object lie elsewhere from now on: x and y in the base frame, metres, [2]; its turn stays."""
+        start, motion = self._free[name], int(self.model.joint(name).dofadr[0])
+        height_m = self._base_m[2] + OBJECTS[name].rest_height_m
+        self.data.qpos[start : start + 3] = [*(self._base_m[:2] + np.asarray(place_m)), height_m]
+        self.data.qvel[motion : motion + 6] = 0.0
+        mujoco.mj_forward(self.model, self.data)
+
     def step(self, action: ArrayLike) -> None:
         """Run one control period.
 

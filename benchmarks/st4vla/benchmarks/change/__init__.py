@@ -1,0 +1,1 @@
+"""Whether a moved object is noticed, and how often something else is taken for one."""
