@@ -36,8 +36,6 @@ add_test(NAME machine COMMAND test_machine)
 
 add_executable(bench_wire tests/bench_wire.cpp)
 target_link_libraries(bench_wire PRIVATE st4vla_bridge_objects)
-add_executable(bench_round_trip tests/bench_round_trip.c)
-target_link_libraries(bench_round_trip PRIVATE st4vla_bridge)
 
 # The decoders, with what is fed to them: -DST4VLA_FUZZ=ON with clang. Start it on tests/data/wire.
 if(ST4VLA_FUZZ)

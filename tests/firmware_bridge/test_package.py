@@ -61,7 +61,7 @@ def test_examples_build_with_find_package_and_run(
     assert [line.split(" of ")[1] for line in out.splitlines()] == ["16 x 7"] * 3
 
 
-def test_the_example_in_c_builds_with_pkg_config_and_prints_actions(
+def test_the_example_in_c_builds_with_pkg_config_and_prints_setpoints(
     prefix: Path, examples: Path, photos: Path, serve: Run, tmp_path: Path
 ) -> None:
     packages = {"PKG_CONFIG_PATH": str(prefix / "lib" / "pkgconfig")}
@@ -70,9 +70,13 @@ def test_the_example_in_c_builds_with_pkg_config_and_prints_actions(
     warnings = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror")
     call("cc", *warnings, examples / "stream_folder.c", "-o", program, *flags, f"-Wl,-rpath,{prefix}/lib")
     server = serve()
-    lines = call(program, server.endpoint, photos, 4).splitlines()
-    assert len(lines) == 4
-    assert all(line.startswith("chunk ") and " ms old: " in line for line in lines)
+    lines = call(program, server.endpoint, photos, 500).splitlines()
+    assert len(lines) == 500
+    places, chunks = zip(*(line.split(": ")[1].split(", by chunk ") for line in lines), strict=True)
+    assert places[0] == "x 0.500000 y 0.000000 z 0.300000 m"
+    assert chunks[0] == "0"
+    assert int(chunks[-1]) > 0
+    assert places[-1] != places[0]
 
 
 def test_the_installed_program_finds_its_library(prefix: Path) -> None:

@@ -141,4 +141,9 @@ ST4VLA_API uint64_t st4vla_bridge_count(const st4vla_bridge *bridge, uint32_t co
 }
 #endif
 
+/* The rest of the library: the player, the loop that moves an arm by it, and all of it joined. */
+#include "st4vla/control.h"
+#include "st4vla/player.h"
+#include "st4vla/stream.h"
+
 #endif /* ST4VLA_BRIDGE_H */
