@@ -102,7 +102,8 @@ void a_weaving_path_is_followed_closely_from_chunks_that_come_late()
     for (int ms = 0; ms < 4000; ++ms) {
         if (ms % 50 == 10) {
             const std::int64_t captured_ns = rig.now_ns() - 60 * kMs;
-            MadeChunk chunk = made_chunk(config, static_cast<std::uint64_t>(ms), captured_ns, 16, {0, 0, 0, 0, 0, 0, 1});
+            const auto sequence = static_cast<std::uint64_t>(ms);
+            MadeChunk chunk = made_chunk(config, sequence, captured_ns, 16, {0, 0, 0, 0, 0, 0, 1});
             for (int k = 0; k < 16; ++k) {
                 const double due_s = since_s(captured_ns + k * kPeriod_ns);
                 chunk.actions[7 * static_cast<std::size_t>(k) + 1] =
