@@ -253,8 +253,8 @@ st4vla_status st4vla_encode_chunk(const st4vla_chunk *chunk, const float *action
         body.pace < ST4VLA_PACE_RUN || body.pace > ST4VLA_PACE_STOP) {
         return st4vla::fail(ST4VLA_BAD_ARGUMENT,
                             "chunk of %d x %d actions, gripper_index %d, period_ns %lld, representation %d, pace %d: "
-                            "it needs at least one action, finite numbers, a gripper among them or -1, a positive period, "
-                            "and a representation and a pace of wire.h",
+                            "it needs at least one action, finite numbers, a gripper among them or -1, a positive "
+                            "period, and a representation and a pace of wire.h",
                             body.horizon, body.action_dim, body.gripper_index, static_cast<long long>(body.period_ns),
                             body.representation, body.pace);
     }
