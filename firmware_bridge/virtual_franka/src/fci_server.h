@@ -43,7 +43,8 @@ private:
     sockaddr_in peer_{};
     bool greeted_ = false;
     int last_periods_ = 0;
-    StateMessage state_{};
+    /// Aligned, so that its numbers lie as they must although the message is packed.
+    alignas(8) StateMessage state_{};
     LinkFaults faults_;
 };
 

@@ -22,22 +22,27 @@ bool sound(const Deviation &deviation)
     return deviation.translation >= 0.0 && deviation.rotation >= 0.0 && deviation.elbow >= 0.0;
 }
 
+/// The torques of a message, in which they do not lie as doubles must.
+Joints torques_of(const CommandMessage &command)
+{
+    Joints out;
+    for (int i = 0; i < kJoints; ++i) {
+        out[i] = command.tau_J_d[i];
+    }
+    return out;
+}
+
+/// Poses are checked as such, and named when they are none.
 bool finite(const CommandMessage &command)
 {
-    const auto all = [](const auto &values) {
-        return std::all_of(std::begin(values), std::end(values), [](double value) { return std::isfinite(value); });
-    };
-    // Members of a packed message, copied so that they lie as doubles must.
-    const std::array<double, 7> q = {command.q_c[0], command.q_c[1], command.q_c[2], command.q_c[3],
-                                     command.q_c[4], command.q_c[5], command.q_c[6]};
-    std::array<double, 7> dq, tau;
-    std::array<double, 6> twist;
-    std::array<double, 2> elbow;
-    std::copy_n(command.dq_c, 7, dq.begin());
-    std::copy_n(command.tau_J_d, 7, tau.begin());
-    std::copy_n(command.O_dP_EE_c, 6, twist.begin());
-    std::copy_n(command.elbow_c, 2, elbow.begin());
-    return all(q) && all(dq) && all(tau) && all(twist) && all(elbow);
+    bool out = std::isfinite(command.elbow_c[0]) && std::isfinite(command.elbow_c[1]);
+    for (int i = 0; i < kJoints; ++i) {
+        out = out && std::isfinite(command.q_c[i]) && std::isfinite(command.dq_c[i]) && std::isfinite(command.tau_J_d[i]);
+    }
+    for (int i = 0; i < 6; ++i) {
+        out = out && std::isfinite(command.O_dP_EE_c[i]);
+    }
+    return out;
 }
 
 }  // namespace
@@ -73,7 +78,9 @@ MoveStatus Robot::move(uint32_t id, const MoveRequest &request)
     generator_.start(generator, settings_.flange_to_ee());
     if (request.asynchronous) {
         Joints velocity;
-        std::copy_n(request.maximum_velocity, kJoints, velocity.begin());
+        for (int i = 0; i < kJoints; ++i) {
+            velocity[i] = request.maximum_velocity[i];
+        }
         generator_.set_asynchronous(velocity);
     }
     received_.clear();
@@ -181,13 +188,14 @@ void Robot::run_motion(const CommandMessage *command)
         errors = generator_.advance(*command);
     }
     if (external()) {
+        const Joints torques = torques_of(*command);
         for (int i = 0; i < kJoints; ++i) {
-            if (std::fabs(command->tau_J_d[i] - tau_d_[i]) > limits_.torque_rate * kPeriod + kTorqueRounding) {
+            if (std::fabs(torques[i] - tau_d_[i]) > limits_.torque_rate * kPeriod + kTorqueRounding) {
                 set(errors, Error::kControllerTorqueDiscontinuity);
             }
         }
         if (errors.none()) {
-            std::copy_n(command->tau_J_d, kJoints, tau_d_.begin());
+            tau_d_ = torques;
         }
         if (generator_.generator() == Generator::kNone) {
             // Torques alone: what is desired is what the arm does.

@@ -56,7 +56,7 @@ struct Bench {
     }
     StateMessage state() const
     {
-        StateMessage out{};
+        alignas(8) StateMessage out{};
         robot.write(out);
         return out;
     }
@@ -164,7 +164,9 @@ void asynchronous_control_ends_with_zeros()
     Bench bench;
     MoveRequest request{};
     request.asynchronous = 1;
-    std::fill_n(request.maximum_velocity, kJoints, 0.5);
+    for (int i = 0; i < kJoints; ++i) {
+        request.maximum_velocity[i] = 0.5;
+    }
     CHECK(bench.robot.move(1, request) == MoveStatus::kMotionStarted);
     CommandMessage target = bench.swing(500);
     bench.live(&target);
