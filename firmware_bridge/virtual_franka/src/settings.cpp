@@ -8,8 +8,8 @@ namespace {
 
 // Of Franka's documentation of setJointImpedance and setCartesianImpedance.
 constexpr double kMostJointStiffness = 14250.0, kMostTranslationStiffness = 3000.0, kMostRotationStiffness = 300.0;
-// A gripper's, and 3 kg beside it.
-constexpr double kMostLoad = 3.0;
+// What Franka's arms carry, kg, and further away than any tool reaches, m.
+constexpr double kMostLoad = 3.0, kMostOffset = 10.0;
 
 bool within(double value, double most) { return value >= 0.0 && value <= most; }
 
@@ -72,7 +72,8 @@ bool Settings::take_cartesian_stiffness(const Twist &value)
 bool Settings::take_load(const Load &value)
 {
     const auto finite = [](double number) { return std::isfinite(number); };
-    if (!within(value.mass, kMostLoad) || !std::all_of(value.centre, value.centre + 3, finite) ||
+    const auto near = [](double number) { return std::fabs(number) <= kMostOffset; };
+    if (!within(value.mass, kMostLoad) || !std::all_of(value.centre, value.centre + 3, near) ||
         !std::all_of(value.inertia, value.inertia + 9, finite)) {
         return false;
     }
@@ -82,7 +83,7 @@ bool Settings::take_load(const Load &value)
 
 bool Settings::take_pose(const Pose &value, Pose &out)
 {
-    if (!is_pose(value)) {
+    if (!is_pose(value) || !(norm(value[12], value[13], value[14]) <= kMostOffset)) {
         return false;
     }
     out = value;

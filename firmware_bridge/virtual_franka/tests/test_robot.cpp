@@ -252,8 +252,13 @@ void a_load_that_is_told_is_borne()
     bench.live(500);
     CHECK(std::fabs(bench.state().O_F_ext_hat_K[2]) < 0.2f);
     CHECK(std::fabs(bench.state().q[3] - bench.state().q_d[3]) < 0.1f * sagged);
-    load.mass = 20.0;
+    load.centre[1] = 1e6;
     CHECK(!bench.robot.settings().take_load(load));
+    load.centre[1] = 0.0, load.mass = 20.0;
+    CHECK(!bench.robot.settings().take_load(load));
+    Pose tool = kIdentity, taken = kIdentity;
+    tool[14] = 1e6;
+    CHECK(!Settings::take_pose(tool, taken) && taken == kIdentity);
 }
 
 void people_stop_guide_and_switch_off()
