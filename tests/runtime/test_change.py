@@ -4,7 +4,8 @@ from itertools import count
 import numpy as np
 import pytest
 
-from st4vla.runtime.change import EXPLAINED, LEARNING, LONELY, PATIENCE, SPOKEN, WITHIN, ChangeConfig, ChangeDetector
+from st4vla.runtime.cell_motion import EXPLAINED
+from st4vla.runtime.change import LEARNING, LONELY, PATIENCE, SPOKEN, WITHIN, ChangeConfig, ChangeDetector
 
 SIDE, CHANNELS = 10, 24
 RNG = np.random.default_rng(0)

@@ -16,7 +16,8 @@ from st4vla.benchmarks.tabletop.world import Tabletop
 from st4vla.benchmarks.virtual_runtime import VirtualRuntime
 from st4vla.contracts.clock import NS_PER_MS, NS_PER_S
 from st4vla.contracts.messages import Observation, View
-from st4vla.runtime.change import Cells, ChangeConfig
+from st4vla.runtime.cell_motion import Cells
+from st4vla.runtime.change import ChangeConfig
 from st4vla.runtime.chunking import FREE, Splice
 from st4vla.runtime.policy import Acted, NullPolicy, PlanTensors, Policy, Views
 from st4vla.runtime.scheduler import SchedulingConfig
