@@ -55,6 +55,8 @@ def test_products_are_all_those_with_a_weight(paths: dict[str, Path], graph: str
         assert product.activation.const_value is None
     left = [node for node in loaded if node.op_type == "MatMul" and node not in {each.node for each in products}]
     assert left
+    # What replanning on change looks at keeps its floats.
+    left = [node for node in left if not str(node.name).startswith("cells/")]
     assert not any(value.is_initializer() for node in left for value in node.inputs if value is not None)
 
 

@@ -13,6 +13,8 @@ import onnx_ir as ir
 
 #: The language model's table of embeddings, which is read from and not multiplied with.
 EMBEDDING = "embed"
+#: What replanning on change looks at. Precisions are judged by actions, which say nothing of it: it keeps its floats.
+CELLS = "cells"
 #: Modules that hold layers by number, and modules that hold parts by name.
 _LISTS, _GROUPS = {"blocks", "layers"}, {"visual", "transformer"}
 
@@ -59,7 +61,7 @@ def block_of(name: str) -> str:
 
 
 def find_products(graph: ir.Graph) -> list[Product]:
-    """Return a graph's products with weights, in its order."""
+    """Return a graph's products with weights, in its order; without those that no action depends on."""
     return [
         Product(node, block_of(str(node.name)), node.inputs[0], node.inputs[1])
         for node in graph
@@ -68,6 +70,7 @@ def find_products(graph: ir.Graph) -> list[Product]:
         and node.inputs[1] is not None
         and is_constant(node.inputs[1])
         and not is_constant(node.inputs[0])
+        and block_of(str(node.name)) != CELLS
     ]
 
 
