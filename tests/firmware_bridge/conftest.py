@@ -1,4 +1,8 @@
-"""The compiled bridge and what it talks to. Tests are skipped where `make ctest` has not built it."""
+"""The compiled bridge and what it talks to. Tests are skipped where `make ctest` has not built it.
+
+ST4VLA_BUILD names another build's folder, ST4VLA_EMULATOR what runs its programs, as in
+`qemu-aarch64-static -L build/arm64`.
+"""
 
 import json
 import os
@@ -65,6 +69,7 @@ class Running:
     """A program that runs until it is told to end."""
 
     def __init__(self, command: list[str]) -> None:
+        command = [*os.environ.get("ST4VLA_EMULATOR", "").split(), *command]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def wait(self, timeout_s: float = 20.0) -> Ended:

@@ -64,29 +64,29 @@ typedef struct st4vla_server_error {
 /* What is counted, in the order of st4vla_counter_name. */
 typedef enum st4vla_counter {
     ST4VLA_FRAMES_SENT,
-    ST4VLA_FRAMES_SUPERSEDED,       /* replaced by a newer one before the network took them */
-    ST4VLA_FRAMES_BUSY,             /* dropped because all message buffers were on their way */
-    ST4VLA_BUFFERS_GROWN,           /* allocations for frames; none once all sizes were seen */
-    ST4VLA_CHUNKS_RECEIVED,         /* let in */
-    ST4VLA_CHUNKS_SUPERSEDED,       /* let in and replaced by a newer one before st4vla_bridge_receive took them */
-    ST4VLA_CHUNKS_REFUSED_OLD,      /* not newer than the one before */
-    ST4VLA_CHUNKS_REFUSED_LATE,     /* of a frame older than max_frame_age_ns */
+    ST4VLA_FRAMES_SUPERSEDED,         /* replaced by a newer one before the network took them */
+    ST4VLA_FRAMES_BUSY,               /* dropped because all message buffers were on their way */
+    ST4VLA_BUFFERS_GROWN,             /* allocations for frames; none once all sizes were seen */
+    ST4VLA_CHUNKS_RECEIVED,           /* let in */
+    ST4VLA_CHUNKS_SUPERSEDED,         /* let in and replaced by a newer one before st4vla_bridge_receive took them */
+    ST4VLA_CHUNKS_REFUSED_OLD,        /* not newer than the one before */
+    ST4VLA_CHUNKS_REFUSED_LATE,       /* of a frame older than max_frame_age_ns */
     ST4VLA_CHUNKS_REFUSED_IMPOSSIBLE, /* in answer to nothing that was sent, or of times to come */
-    ST4VLA_CHUNKS_REFUSED_LARGE,    /* of more than ST4VLA_MAX_ACTIONS numbers */
+    ST4VLA_CHUNKS_REFUSED_LARGE,      /* of more than ST4VLA_MAX_ACTIONS numbers */
     ST4VLA_MESSAGES_FOREIGN,
     ST4VLA_MESSAGES_OTHER_WIRE,
     ST4VLA_MESSAGES_TRUNCATED,
     ST4VLA_MESSAGES_BAD_CHECKSUM,
     ST4VLA_MESSAGES_MALFORMED,
-    ST4VLA_MESSAGES_UNEXPECTED,     /* of a kind that a server does not send */
+    ST4VLA_MESSAGES_UNEXPECTED,       /* of a kind that a server does not send */
     ST4VLA_WELCOMES_RECEIVED,
     ST4VLA_PLANS_RECEIVED,
     ST4VLA_ERRORS_RECEIVED,
-    ST4VLA_CLOCK_SAMPLES_REFUSED,   /* times that no pair of clocks can show */
-    ST4VLA_CONNECTIONS,             /* after the first one, reconnections */
+    ST4VLA_CLOCK_SAMPLES_REFUSED,     /* times that no pair of clocks can show */
+    ST4VLA_CONNECTIONS,               /* after the first one, reconnections */
     ST4VLA_DISCONNECTIONS,
     ST4VLA_HANDSHAKES_FAILED,
-    ST4VLA_SERVER_RESTARTS,         /* chunk numbers that began anew */
+    ST4VLA_SERVER_RESTARTS,           /* chunk numbers that began anew */
     ST4VLA_COUNTER_COUNT
 } st4vla_counter;
 
