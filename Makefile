@@ -72,11 +72,15 @@ ctest: $(VENV)/.demo
 # The same tests with sanitizers and for a Jetson, a look at the source, and a minute of fuzzing each target.
 FUZZ_SECONDS ?= 60
 firmware-check: $(VENV)/.firmware-packages
+	firmware_bridge/cmake/aarch64_packages.sh build/arm64
+	export TSAN_OPTIONS=suppressions=$(CURDIR)/firmware_bridge/tests/thread_sanitizer.supp; \
 	for preset in address thread aarch64; do \
 	  cmake --preset $$preset >/dev/null && cmake --build build/$$preset --parallel 2 && \
 	  ctest --test-dir build/$$preset --output-on-failure || exit 1; done
-	clang-tidy -quiet -p build/address firmware_bridge/src/player/*.cpp
-	cmake --preset fuzz >/dev/null && cmake --build build/fuzz --target fuzz_player
+	clang-tidy -quiet -p build/address $(addprefix firmware_bridge/src/,$(addsuffix /*.cpp,player control stream wire bridge cameras))
+	cmake --preset fuzz >/dev/null && cmake --build build/fuzz --target fuzz_player fuzz_decode
+	mkdir -p build/fuzz/wire
+	build/fuzz/firmware_bridge/fuzz_decode -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 build/fuzz/wire tests/data/wire
 	build/fuzz/firmware_bridge/fuzz_player -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -len_control=0 -print_final_stats=1
 
 test: lint ctest
