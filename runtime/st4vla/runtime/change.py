@@ -23,7 +23,7 @@ from st4vla.runtime.cell_motion import CellMotion, Cells, Grid, drifts_between, 
 LEARNING = 40
 #: Up to so many frames with motion since the arm was near, a cell must rest for `PATIENCE` frames: an arm that comes
 #: back does not count.
-LONELY, PATIENCE = 9, 8
+LONELY, PATIENCE = 12, 8
 #: Frames after which a cell that never rests is given up, and resting ones after which one is as it was.
 MOST_FRAMES, AS_BEFORE = 14, 2
 #: A view that speaks so often within so many frames is not listened to.
