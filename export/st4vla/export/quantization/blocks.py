@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 #: The language model's table of embeddings, which is read from and not multiplied with.
 EMBEDDING = "embed"
-#: What tells of changed scenes and of no action, which is what precisions are judged by. It is small and stays as it is.
+#: What tells of changed scenes and of no action, by which precisions are judged. It is small and stays as it is.
 KEPT = "cells"
 #: Modules that hold layers by number, and modules that hold parts by name.
 _LISTS, _GROUPS = {"blocks", "layers"}, {"visual", "transformer"}
