@@ -7,6 +7,7 @@ from st4vla.benchmarks.serving.contention import ALWAYS_NS, NEVER_NS, Contention
 from st4vla.contracts.errors import EngineError
 from st4vla.contracts.manifests import Bundle
 from st4vla.runtime.bundle_policy import BundlePolicy
+from st4vla.runtime.policy import NullPolicy
 
 TINY = Path(__file__).parents[3] / "bundles/tiny"
 
@@ -27,6 +28,12 @@ def test_system_2_works_on_end_beside_system_1_or_not_at_all(tmp_path: Path, mon
         monkeypatch.setattr(BundlePolicy, "act", broken)
         with pytest.raises(EngineError, match="no such operator"):
             rates(policy, 0.5, NEVER_NS)
+
+
+def test_a_chunk_that_ends_after_the_time_is_over_counts_no_more() -> None:
+    found = rates(NullPolicy(plan_s=0.02, act_s=0.3), 0.5, ALWAYS_NS)
+    assert found.chunks_hz == pytest.approx(1 / 0.3, rel=0.1)
+    assert found.planning > 0.9, "System 2 has no frame any more once the time is over"
 
 
 def test_a_share_below_its_bar_and_a_system_2_at_rest_are_told() -> None:

@@ -7,7 +7,7 @@ import onnx_ir as ir
 import pytest
 
 from st4vla.contracts.manifests import GRAPH_NAMES
-from st4vla.export.quantization.blocks import block_names, block_of, find_products, node_blocks, table_names
+from st4vla.export.quantization.blocks import KEPT, block_names, block_of, find_products, node_blocks, table_names
 
 BLOCKS = {
     "planner": [
@@ -53,11 +53,22 @@ def test_products_are_all_those_with_a_weight(paths: dict[str, Path], graph: str
         assert product.weight.name == f"{product.module}.weight"
         assert product.rows == product.weight.const_value.numpy().shape[0]  # type: ignore[union-attr]
         assert product.activation.const_value is None
-    left = [node for node in loaded if node.op_type == "MatMul" and node not in {each.node for each in products}]
+    made = {each.node for each in products}
+    left = [
+        node for node in loaded if node.op_type == "MatMul" and node not in made and block_of(str(node.name)) != KEPT
+    ]
     assert left
     # What replanning on change looks at keeps its floats.
     left = [node for node in left if not str(node.name).startswith("cells/")]
     assert not any(value.is_initializer() for node in left for value in node.inputs if value is not None)
+
+
+def test_the_projection_of_cells_is_no_product_that_could_be_lowered(paths: dict[str, Path]) -> None:
+    graph = ir.load(paths["bridge"]).graph
+    assert [node.name for node in graph if block_of(str(node.name)) == KEPT and node.op_type == "MatMul"] == [
+        "cells/MatMul"
+    ]
+    assert KEPT not in block_names(graph)
 
 
 def test_only_what_is_read_from_is_a_table(paths: dict[str, Path]) -> None:

@@ -21,9 +21,9 @@ from st4vla.contracts.clock import NS_PER_S, monotonic_ns
 from st4vla.contracts.errors import EngineError
 from st4vla.contracts.manifests import Bundle
 from st4vla.contracts.messages import ActionChunk, ErrorReply, Message, Observation, Plan, View
-from st4vla.runtime.bundle_policy import BundlePolicy
 from st4vla.runtime.change import ChangeConfig
 from st4vla.runtime.core import Core, Deliver
+from st4vla.runtime.policy import Policy
 from st4vla.runtime.scheduler import SchedulingConfig
 from st4vla.runtime.server import SWITCH_INTERVAL_S
 
@@ -125,7 +125,7 @@ def measure(bundle: Bundle, work: Path, *, turns: int, seconds: float) -> Conten
     return Contention(alone_hz, beside_hz, both_hz, plans_hz, planning)
 
 
-def rates(policy: BundlePolicy, seconds: float, plan_period_ns: int) -> Rates:
+def rates(policy: Policy, seconds: float, plan_period_ns: int) -> Rates:
     """Measure what a client gets that has a newer frame after each chunk and each plan.
 
     From the first chunk on to the first after the time is over: whole chunks in the time that they took.
@@ -141,7 +141,8 @@ def rates(policy: BundlePolicy, seconds: float, plan_period_ns: int) -> Rates:
         if isinstance(message, ErrorReply):
             failures.append(message.message)
             finished.set()
-        elif isinstance(message, ActionChunk):
+        elif isinstance(message, ActionChunk) and not finished.is_set():
+            # One that System 1 was at work on is delivered still, and had System 2 beside it for a while only.
             times.append(time.perf_counter())
             if times[-1] - times[0] >= seconds:
                 finished.set()
@@ -169,7 +170,7 @@ def rates(policy: BundlePolicy, seconds: float, plan_period_ns: int) -> Rates:
 class _Camera:
     """Show a core frame after frame, from whichever thread asks."""
 
-    def __init__(self, policy: BundlePolicy) -> None:
+    def __init__(self, policy: Policy) -> None:
         self._views = [(view.name, np.zeros((view.height, view.width, 3), np.uint8)) for view in policy.info.views]
         self._sequence = 0
         self._lock = threading.Lock()

@@ -13,8 +13,8 @@ import onnx_ir as ir
 
 #: The language model's table of embeddings, which is read from and not multiplied with.
 EMBEDDING = "embed"
-#: What replanning on change looks at. Precisions are judged by actions, which say nothing of it: it keeps its floats.
-CELLS = "cells"
+#: What tells of changed scenes and of no action, by which precisions are judged. It is small and stays as it is.
+KEPT = "cells"
 #: Modules that hold layers by number, and modules that hold parts by name.
 _LISTS, _GROUPS = {"blocks", "layers"}, {"visual", "transformer"}
 
@@ -61,16 +61,16 @@ def block_of(name: str) -> str:
 
 
 def find_products(graph: ir.Graph) -> list[Product]:
-    """Return a graph's products with weights, in its order; without those that no action depends on."""
+    """Return a graph's products with weights, in its order, but for those of `KEPT`."""
     return [
         Product(node, block_of(str(node.name)), node.inputs[0], node.inputs[1])
         for node in graph
         if node.op_type == "MatMul"
+        and block_of(str(node.name)) != KEPT
         and node.inputs[0] is not None
         and node.inputs[1] is not None
         and is_constant(node.inputs[1])
         and not is_constant(node.inputs[0])
-        and block_of(str(node.name)) != CELLS
     ]
 
 
