@@ -74,8 +74,7 @@ bool st4vla_control::command(const st4vla_robot_state &measured, std::uint32_t t
     input.now_ns = began_ns;
     input.ticks = std::min<std::uint32_t>(ticks, ST4VLA_PLAYER_MAX_TICKS);
     input.has_measured = 1;
-    // In the first cycle nothing was commanded yet; after missed ones the robot has not told of the last command.
-    input.has_sent = ticks == 1 ? 1 : 0;
+    input.has_sent = 1;
     std::copy_n(robot.joints != 0 ? measured.commanded_positions_rad : measured.commanded_base_T_ee, 16, input.sent);
     if (robot.joints == 0) {
         for (int axis = 0; axis < 3; ++axis) {

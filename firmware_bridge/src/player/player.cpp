@@ -63,12 +63,13 @@ st4vla_player_status Player::step(const st4vla_player_input &input, st4vla_playe
     const Verdict verdict = judge(now_ns);
     st4vla_player_gripper gripper = ST4VLA_PLAYER_GRIPPER_NOTHING;
     if (anchored_ && !too_many) {
-        if (input.has_sent != 0 && past_.correct(settings_, input.sent, arm_)) {
-            count(shared_.corrections);
-        }
         for (std::uint32_t left = input.ticks; left > 0; --left) {
             const std::int64_t ahead_ns = static_cast<std::int64_t>(left - 1) * ST4VLA_PLAYER_TICK_NS;
             const Tick tick = left > 1 ? Tick::kMissed : Tick::kHeard;
+            // What the robot says is of now, after all that was missed.
+            if (tick == Tick::kHeard && input.has_sent != 0 && past_.correct(settings_, input.sent, arm_)) {
+                count(shared_.corrections);
+            }
             advance(verdict, now_ns - ahead_ns, input.has_measured != 0 ? input.measured : nullptr, tick);
         }
         if (verdict.pace <= ST4VLA_PACE_SLOW && settings_.config.gripper_index != ST4VLA_NO_GRIPPER) {
