@@ -5,7 +5,7 @@ import pytest
 
 from st4vla.runtime.bridge.control import ControlLoop, Ended, GripperEvent, RobotState
 from st4vla.runtime.bridge.player import NativePlayer, PlayerConfig, Setpoint
-from st4vla.runtime.bridge.trace import COLUMNS, TracedArm
+from st4vla.runtime.bridge.trace import COLUMNS, TracedArm, sent_poses
 
 HOME = (1.0, 0.0, 0.0, 0.5, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.3, 0.0, 0.0, 0.0, 1.0)
 
@@ -77,8 +77,9 @@ def test_a_trace_has_a_row_for_each_command_that_there_is_room_for(player: Nativ
     control.run()
     rows = arm.rows
     assert rows.shape == (50, len(COLUMNS))
-    assert (rows[:, 1:4] == (0.5, 0.0, 0.3)).all()
-    assert (rows[:, 8:11] == (0.5, 0.0, 0.3)).all()
+    assert (rows[:, 2:5] == (0.5, 0.0, 0.3)).all()
+    assert (rows[:, 17:20] == (0.5, 0.0, 0.3)).all()
+    assert (sent_poses(rows)[:, :, 3] == (0.5, 0.0, 0.3)).all()
     assert arm.figures() == {
         "tracking_error_mm": {"p50": 0.0, "max": 0.0},
         "frame_to_motion_ms": {"p50": 0.0, "p95": 0.0, "p99": 0.0, "max": 0.0},

@@ -18,6 +18,7 @@ from st4vla.benchmarks.whole_way.path import speeds
 from st4vla.benchmarks.whole_way.processes import Setup
 from st4vla.benchmarks.whole_way.run import limits
 from st4vla.contracts.clock import NS_PER_MS, monotonic_ns
+from st4vla.runtime.bridge.trace import sent_poses
 
 Array = npt.NDArray[np.float64]
 
@@ -26,7 +27,7 @@ HOLD_MS, STOP_MS = 200.0, 300.0
 MOVING_S = (1.2, 2.2)
 #: How long is waited after a kill until somebody looks at the arm.
 LOOK_S = 1.5
-#: Below these nothing moves, m/s and rad/s: rounding of a pose.
+#: Below these nothing moves, m/s and rad/s: a pose told in single precision does not change by less.
 AT_REST_M_S, AT_REST_RAD_S = 1e-6, 1e-5
 
 
@@ -86,6 +87,9 @@ def _kill_and_resume(setup: Setup, kills: int, options: list[str]) -> tuple[list
             server.end()
             time.sleep(LOOK_S)
             moments.append((killed_ns, monotonic_ns()))
+            if driver.process.poll() is not None:
+                # It has ended by itself; its last line says why.
+                break
             server = processes.serve(setup)
             driver.process.send_signal(signal.SIGUSR1)
     finally:
@@ -110,7 +114,7 @@ def missed(figures: dict[str, Any]) -> list[str]:
 
 def _kill(rows: Array, killed_ns: int, looked_ns: int) -> Kill:
     """Return what the trace says of one kill."""
-    moves, turns = speeds(rows[:, 1:4], rows[:, 4:8])
+    moves, turns = speeds(sent_poses(rows))
     begin, end = (int(index) for index in np.searchsorted(rows[1:, 0], (killed_ns, looked_ns)))
     moving = (moves[begin:end] > AT_REST_M_S) | (turns[begin:end] > AT_REST_RAD_S)
     last = int(np.flatnonzero(moving)[-1]) + 1 if moving.any() else 0

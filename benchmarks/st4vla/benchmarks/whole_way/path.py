@@ -1,4 +1,7 @@
-"""A commanded path against what a Franka allows: differences of successive commands at 1 kHz."""
+"""The path that a robot was sent against what a Franka allows: differences of poses, a millisecond apart.
+
+The poses are those that the robot tells of, in single precision: of the jerk, some tens of m/s^3 are rounding.
+"""
 
 from __future__ import annotations
 
@@ -14,43 +17,39 @@ TRANSLATION_LIMITS, ROTATION_LIMITS = (3.0, 9.0, 4500.0), (2.5, 17.0, 8500.0)
 NAMES = ("velocity", "acceleration", "jerk")
 
 
-def shares_of_limits(positions_m: Array, quaternions_wxyz: Array) -> dict[str, float]:
+def shares_of_limits(poses: Array, ticks: Array) -> dict[str, float]:
     """Return the largest velocity, acceleration and jerk of a path, each as a share of its limit.
 
     Args:
-        positions_m: [N, 3], one a millisecond.
-        quaternions_wxyz: [N, 4].
+        poses: [N, 3, 4], rotation and translation in metres.
+        ticks: Milliseconds from the pose before, [N]; where it is not 1, nothing is known of what lies between.
     """
-    moves = np.diff(positions_m, axis=0) / TICK_S
-    turns = turn_vectors(quaternions_wxyz) / TICK_S
+    moves = np.diff(poses[:, :, 3], axis=0) / TICK_S
+    turns = turn_vectors(poses[:, :, :3]) / TICK_S
     shares = {}
-    for kind, velocity, limits in (
-        ("translation", moves, TRANSLATION_LIMITS),
-        ("rotation", turns, ROTATION_LIMITS),
-    ):
-        derivative = velocity
+    for kind, velocity, limits in (("translation", moves, TRANSLATION_LIMITS), ("rotation", turns, ROTATION_LIMITS)):
+        derivative, whole = velocity, ticks[1:] == 1
         for name, limit in zip(NAMES, limits, strict=True):
-            lengths = np.linalg.norm(derivative, axis=1)
+            lengths = np.linalg.norm(derivative[whole], axis=1)
             shares[f"{kind}_{name}"] = round(float(lengths.max(initial=0.0)) / limit, 4)
-            derivative = np.diff(derivative, axis=0) / TICK_S
+            derivative, whole = np.diff(derivative, axis=0) / TICK_S, whole[1:] & whole[:-1]
     return shares
 
 
-def turn_vectors(quaternions_wxyz: Array) -> Array:
-    """Return the rotation vectors [N - 1, 3], base frame, that lead from each quaternion [N, 4] to the next."""
-    before, after = quaternions_wxyz[:-1], quaternions_wxyz[1:]
-    w = (after * before).sum(1)
-    # The product of `after` and the conjugate of `before`: its vector part.
-    vector = before[:, :1] * after[:, 1:] - after[:, :1] * before[:, 1:] - np.cross(after[:, 1:], before[:, 1:])
-    length = np.linalg.norm(vector, axis=1)
-    angle = 2.0 * np.arctan2(length, np.abs(w))
-    scale = np.where(length > 1e-12, angle / np.maximum(length, 1e-12), 2.0) * np.sign(np.where(w == 0.0, 1.0, w))
-    turns: Array = vector * scale[:, None]
-    return turns
+def turn_vectors(rotations: Array) -> Array:
+    """Return the rotation vectors [N - 1, 3], base frame, that lead from each rotation [N, 3, 3] to the next."""
+    turns = rotations[1:] @ rotations[:-1].transpose(0, 2, 1)
+    # A millisecond's turn is small: its sine is in the skew part, to the last digit.
+    skew = turns - turns.transpose(0, 2, 1)
+    sines = 0.5 * np.stack([skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0]], axis=1)
+    lengths = np.linalg.norm(sines, axis=1, keepdims=True)
+    angles = np.arcsin(np.minimum(lengths, 1.0))
+    vectors: Array = sines * np.where(lengths > 1e-12, angles / np.maximum(lengths, 1e-12), 1.0)
+    return vectors
 
 
-def speeds(positions_m: Array, quaternions_wxyz: Array) -> tuple[Array, Array]:
-    """Return how fast each command moves, m/s, and turns, rad/s; [N - 1]."""
-    moves = np.linalg.norm(np.diff(positions_m, axis=0), axis=1) / TICK_S
-    turns = np.linalg.norm(turn_vectors(quaternions_wxyz), axis=1) / TICK_S
+def speeds(poses: Array) -> tuple[Array, Array]:
+    """Return how fast poses [N, 3, 4] move, m/s, and turn, rad/s, from each to the next: [N - 1]."""
+    moves = np.linalg.norm(np.diff(poses[:, :, 3], axis=0), axis=1) / TICK_S
+    turns = np.linalg.norm(turn_vectors(poses[:, :, :3]), axis=1) / TICK_S
     return moves, turns

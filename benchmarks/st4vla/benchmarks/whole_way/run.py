@@ -12,6 +12,7 @@ from st4vla.benchmarks.tabletop.assets import CAMERAS
 from st4vla.benchmarks.whole_way import processes
 from st4vla.benchmarks.whole_way.path import shares_of_limits
 from st4vla.benchmarks.whole_way.processes import Setup
+from st4vla.runtime.bridge.trace import sent_poses
 
 #: Where the hand may go: over the table, where no joint of the arm is near its end.
 WORKSPACE_M = (0.45, -0.25, 0.10, 0.65, 0.25, 0.40)
@@ -47,7 +48,7 @@ def run(setup: Setup, seconds: float) -> dict[str, Any]:
         arm = franka.stop()
     driven = msgspec.json.decode(result)
     rows = np.load(trace)["rows"]
-    shares = shares_of_limits(rows[:, 1:4], rows[:, 4:8])
+    shares = shares_of_limits(sent_poses(rows), rows[:, 1])
     return {"drive": driven, "path_share_of_limits": shares, "virtual_franka": arm}
 
 

@@ -11,20 +11,12 @@ from st4vla.contracts.clock import monotonic_ns
 from st4vla.runtime.bridge.control import GripperEvent, RobotArm, RobotState
 from st4vla.runtime.bridge.player import Setpoint
 
-#: Columns of a trace: clock, what was commanded, what was measured, and what lies behind it.
+#: Columns of a trace: clock, milliseconds since the row before, the setpoint's place, the pose that the robot says it
+#: was last sent (row-major 3 x 4), the measured place, and the pace.
 COLUMNS = (
-    "time_ns",
-    "x_m",
-    "y_m",
-    "z_m",
-    "qw",
-    "qx",
-    "qy",
-    "qz",
-    "measured_x_m",
-    "measured_y_m",
-    "measured_z_m",
-    "pace",
+    *("time_ns", "ticks", "x_m", "y_m", "z_m"),
+    *(f"sent_{row}{column}" for row in range(3) for column in range(4)),
+    *("measured_x_m", "measured_y_m", "measured_z_m", "pace"),
 )
 
 
@@ -45,14 +37,18 @@ class TracedArm:
         self._rows: npt.NDArray[np.float64] = np.zeros((milliseconds, len(COLUMNS)))
         self._count = 0
         self._chunk_id = 0
-        self._measured: tuple[float, ...] = (0.0, 0.0, 0.0)
+        self._ticks = 0
+        self._sent: tuple[float, ...] = (0.0,) * 12
+        self._measured: tuple[float, ...] = (0.0,) * 3
         self.latencies_ns: list[int] = []
 
     def read(self, state: RobotState) -> None:
-        """Read, and keep where the hand is."""
+        """Read, and keep where the hand is, and where it was sent."""
         self._arm.read(state)
         pose = state.base_T_ee
         self._measured = (pose[3], pose[7], pose[11])
+        self._sent = tuple(state.commanded_base_T_ee[:12])
+        self._ticks = state.ticks
 
     def write(self, setpoint: Setpoint, *, last: bool) -> None:
         """Write, and keep what was commanded."""
@@ -63,13 +59,8 @@ class TracedArm:
         if self._count < len(self._rows):
             pose = setpoint.base_T_ee
             place = (pose[3], pose[7], pose[11])
-            self._rows[self._count] = (
-                monotonic_ns(),
-                *place,
-                *setpoint.quaternion_wxyz,
-                *self._measured,
-                setpoint.pace,
-            )
+            head = (monotonic_ns(), self._ticks, *place)
+            self._rows[self._count] = (*head, *self._sent, *self._measured, setpoint.pace)
             self._count += 1
 
     def grip(self, event: GripperEvent) -> None:
@@ -78,16 +69,15 @@ class TracedArm:
 
     @property
     def rows(self) -> npt.NDArray[np.float64]:
-        """What was written down, float64 [N, 12], by `COLUMNS`."""
+        """What was written down, float64 [N, 21], by `COLUMNS`."""
         return self._rows[: self._count]
 
     def figures(self) -> dict[str, Any]:
-        """Return how far measured and commanded hand were apart, metres, and how old frames were when they moved it."""
+        """Return how far measured and sent hand were apart, millimetres, and how old frames were when they moved it."""
         rows = self.rows
         if not len(rows):
             return {}
-        # A command is measured a cycle later.
-        apart = np.linalg.norm(rows[1:, 8:11] - rows[:-1, 1:4], axis=1) if len(rows) > 1 else np.zeros(1)
+        apart = np.linalg.norm(rows[:, 17:20] - sent_poses(rows)[:, :3, 3], axis=1)
         latencies_ms = np.array(self.latencies_ns or [0]) / 1e6
         return {
             "tracking_error_mm": {"p50": _rounded(np.median(apart) * 1e3), "max": _rounded(apart.max() * 1e3)},
@@ -97,6 +87,11 @@ class TracedArm:
             },
             "chunks_executed": len(self.latencies_ns),
         }
+
+
+def sent_poses(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the poses [N, 3, 4] that the robot says it was sent, from a trace's rows."""
+    return rows[:, 5:17].reshape(-1, 3, 4)
 
 
 def _rounded(value: float) -> float:
