@@ -25,8 +25,8 @@ from st4vla.runtime.curve import ClientKeys
 from st4vla.runtime.real_time import become_real_time
 
 ROBOTS = {"fr3": Robot.FRANKA_RESEARCH_3, "panda": Robot.FRANKA_PANDA}
-#: A trace has room for so long when no time is given.
-TRACE_S = 3600.0
+#: A trace, and what is figured out of it, has room for so long when no time is given: 100 MB, which stay in memory.
+TRACE_S = 600.0
 #: Room for the way to rest, and for what comes before the time counts.
 TRACE_MORE_MS = 5000
 
