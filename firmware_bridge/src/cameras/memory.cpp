@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstring>
 #include <string>
+#include <system_error>
 #include <thread>
 
 #include "../detail.h"
@@ -79,7 +80,8 @@ public:
     st4vla_status open() override
     {
         if (!mapping_.open(path_)) {
-            return fail(ST4VLA_NO_CAMERA, "frame memory '%s': %s", path_.c_str(), std::strerror(errno));
+            const std::string why = std::system_category().message(errno);
+            return fail(ST4VLA_NO_CAMERA, "frame memory '%s': %s", path_.c_str(), why.c_str());
         }
         st4vla_frame_memory head{};
         if (mapping_.size() >= sizeof head) {

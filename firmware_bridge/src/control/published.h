@@ -11,7 +11,8 @@
 
 namespace st4vla::control {
 
-/// A sequence lock (Boehm, "Can seqlocks get along with programming language memory models?", 2012).
+/// A sequence lock (Boehm, "Can seqlocks get along with programming language memory models?", 2012). Its words are released
+/// and acquired one by one: a reader that sees one of a newer value also sees that the count has moved on.
 template <typename T>
 class Published {
     static_assert(std::is_trivially_copyable_v<T> && sizeof(T) % sizeof(std::uint64_t) == 0);
@@ -21,11 +22,10 @@ public:
     {
         const std::uint64_t count = count_.load(std::memory_order_relaxed);
         count_.store(count + 1, std::memory_order_relaxed);
-        std::atomic_thread_fence(std::memory_order_release);
         for (std::size_t i = 0; i < kWords; ++i) {
             std::uint64_t word = 0;
             std::memcpy(&word, reinterpret_cast<const char *>(&value) + i * sizeof word, sizeof word);
-            words_[i].store(word, std::memory_order_relaxed);
+            words_[i].store(word, std::memory_order_release);
         }
         count_.store(count + 2, std::memory_order_release);
     }
@@ -39,10 +39,9 @@ public:
                 return false;
             }
             for (std::size_t i = 0; i < kWords; ++i) {
-                const std::uint64_t word = words_[i].load(std::memory_order_relaxed);
+                const std::uint64_t word = words_[i].load(std::memory_order_acquire);
                 std::memcpy(reinterpret_cast<char *>(&value) + i * sizeof word, &word, sizeof word);
             }
-            std::atomic_thread_fence(std::memory_order_acquire);
             if (before % 2 == 0 && count_.load(std::memory_order_relaxed) == before) {
                 return true;
             }

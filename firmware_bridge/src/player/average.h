@@ -23,10 +23,12 @@ public:
     /// Of the samples, only those in use are copied.
     Average &operator=(const Average &other) noexcept
     {
-        count_ = other.count_;
-        newest_ = other.newest_;
-        exchanged_ = other.exchanged_;
-        std::copy(other.samples_, other.samples_ + count_, samples_);
+        if (this != &other) {
+            count_ = other.count_;
+            newest_ = other.newest_;
+            exchanged_ = other.exchanged_;
+            std::copy(other.samples_, other.samples_ + count_, samples_);
+        }
         return *this;
     }
 
