@@ -87,6 +87,16 @@ void Arm::brake(const Settings &settings, Tick tick) noexcept
     std::for_each(joints_, joints_ + settings.motion, [tick](auto &joint) { joint.brake(tick); });
 }
 
+void Arm::take(const Settings &settings, const Arm &other) noexcept
+{
+    if (!settings.joints) {
+        point_ = other.point_;
+        rotation_ = other.rotation_;
+        return;
+    }
+    std::copy(other.joints_, other.joints_ + settings.motion, joints_);
+}
+
 void Arm::coast(const Settings &settings) noexcept
 {
     if (!settings.joints) {

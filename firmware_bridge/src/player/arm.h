@@ -20,6 +20,9 @@ public:
     /// Slow down for a tick.
     void brake(const Settings &settings, Tick tick) noexcept;
 
+    /// Be as another is; only what the settings move is copied.
+    void take(const Settings &settings, const Arm &other) noexcept;
+
     /// Do what a robot does in a tick that it does not hear of.
     void coast(const Settings &settings) noexcept;
 

@@ -15,10 +15,10 @@ public:
     void forget() noexcept { count_ = 0; }
 
     /// Take down where the arm is before a tick.
-    void note(const Arm &arm) noexcept
+    void note(const Settings &settings, const Arm &arm) noexcept
     {
         newest_ = (newest_ + 1) % kTicks;
-        arms_[newest_] = arm;
+        arms_[newest_].take(settings, arm);
         count_ = count_ < kTicks ? count_ + 1 : kTicks;
     }
 
@@ -32,21 +32,21 @@ public:
         double least = kSame;
         bool found = false;
         for (int back = 0; back < count_; ++back) {
-            Arm alone = arms_[(newest_ + kTicks - back) % kTicks];
+            alone_.take(settings, arms_[(newest_ + kTicks - back) % kTicks]);
             for (int tick = 0; tick <= back; ++tick) {
-                alone.coast(settings);
+                alone_.coast(settings);
             }
-            const double distance = alone.distance(settings, sent);
+            const double distance = alone_.distance(settings, sent);
             if (distance < least) {
                 least = distance;
-                alone.aim_as(settings, arm);
-                best_ = alone;
+                alone_.aim_as(settings, arm);
+                best_.take(settings, alone_);
                 found = true;
             }
         }
         if (found) {
             // What came before is kept: with more that the robot did not hear, the same moment explains it, and better.
-            arm = best_;
+            arm.take(settings, best_);
         }
         return found;
     }
@@ -57,7 +57,7 @@ private:
     /// States are in single precision; what differs by less, metres or radians, is the same.
     static constexpr double kSame = 1.5e-7;
 
-    Arm arms_[kTicks], best_;
+    Arm arms_[kTicks], alone_, best_;
     int newest_ = 0, count_ = 0;
 };
 

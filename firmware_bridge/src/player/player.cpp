@@ -187,7 +187,7 @@ void Player::advance(const Verdict &verdict, std::int64_t clock_ns, const double
     const bool rests = verdict.pace == ST4VLA_PACE_STOP ||
                        (verdict.pace == ST4VLA_PACE_HOLD && verdict.reason != ST4VLA_PLAYER_REASON_USED_UP &&
                         verdict.reason != ST4VLA_PLAYER_REASON_NOT_DUE);
-    past_.note(arm_);
+    past_.note(settings_, arm_);
     if (rests) {
         arm_.brake(settings_, tick);
         // Once something is asked for again, it begins with what is done.
