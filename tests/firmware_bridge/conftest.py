@@ -1,4 +1,4 @@
-"""The compiled bridge and what it talks to. Tests are skipped where `make ctest` has not built it.
+"""The compiled bridge and what it talks to. `make ctest` builds it, and without it the tests fail.
 
 ST4VLA_BUILD names another build's folder, ST4VLA_EMULATOR what runs its programs, as in
 `qemu-aarch64-static -L build/arm64`.
@@ -33,7 +33,7 @@ SIZE = 28
 def built(name: str) -> Path:
     path = Path(os.environ.get("ST4VLA_BUILD", ROOT / "build")) / "firmware_bridge" / name
     if not path.exists():
-        pytest.skip(f"{name} is not built: make ctest")
+        pytest.fail(f"{name} is not built: make ctest")
     return path
 
 

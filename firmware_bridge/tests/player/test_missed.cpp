@@ -52,7 +52,7 @@ void commands_that_the_robot_did_not_hear_are_noticed_by_where_it_went()
 {
     const st4vla_player_config config = default_config();
     std::uint64_t corrections = 0;
-    for (int lost = 1; lost < 19; ++lost) {
+    for (int lost = 1; lost < static_cast<int>(ST4VLA_PLAYER_MAX_TICKS); ++lost) {
         Rig rig(config);
         RobotModel robot(kHome);
         for (int ms = 0; ms < 1500; ++ms) {

@@ -18,9 +18,10 @@ from typing import Any
 import msgspec
 
 from st4vla.contracts.errors import FileMissingError, PortInUseError, ServerUnreachableError, TransportError, UsageError
+from st4vla.runtime import native_library
 
 PROGRAM = "st4vla-virtual-franka"
-BUILT = Path(__file__).resolve().parents[4] / "build" / "firmware_bridge" / "virtual_franka" / PROGRAM
+BUILT = native_library.BUILT / "virtual_franka" / PROGRAM
 FCI_PORT = 1337
 STOP_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 5.0
