@@ -6,6 +6,8 @@
     ├── ManifestError                a JSON manifest is missing, unreadable or of another format version
     ├── FileMissingError             a file that a manifest names is not there
     ├── FileAlteredError             a file's bytes are not those that a manifest promises
+    ├── SignatureError               unsigned, altered, or signed by a key that is not trusted for it
+    ├── DowngradeError               a release or a trust list that is older than what a device has committed
     ├── PromptError                  an instruction or template that cannot become a prompt
     ├── WireError                    bytes that are not one of our messages
     │   ├── ForeignMessageError      wrong magic: somebody else's protocol
@@ -18,12 +20,18 @@
     │   ├── BackendUnavailableError  the engine library is not installed or has no device
     │   ├── EngineInputError         feeds that do not fit the engine's inputs
     │   ├── FingerprintMismatchError engines that were compiled on another device or compiler
+    │   ├── BudgetError              engines that are slower than their release allows
     │   └── ParityError              outputs that differ from the bundle's golden outputs
     ├── UnsafeOutputError            a policy output that may not reach a robot (NaN, infinity)
     ├── TransportError               a socket that cannot be opened or a peer that does not answer
     │   ├── PortInUseError
     │   ├── ServerUnreachableError
     │   └── UnsafeBindError          an address that others can reach, without keys
+    ├── FlashError                   a device that does not take a bundle
+    │   ├── PreflightError           the bundle is not for it, or it is in no state to take one
+    │   ├── DeviceBusyError          it is being flashed already
+    │   ├── TrialError               the new policy served and did not do well; the old one is back
+    │   └── CancelledError           whoever flashed it changed their mind
     ├── KeyFileError                 a key file that is missing, malformed, or open to others
     ├── DatasetError                 training data that cannot be read or does not mean anything
     ├── TrainingError                a training that cannot go on, such as one whose loss is not finite
@@ -51,6 +59,14 @@ class FileMissingError(St4vlaError):
 
 class FileAlteredError(St4vlaError):
     """A file's size or SHA-256 is not the one its manifest promises."""
+
+
+class SignatureError(St4vlaError):
+    """A statement is not signed, was altered after that, or its key is not trusted for it."""
+
+
+class DowngradeError(St4vlaError):
+    """A release or a trust list is older than what the device has committed."""
 
 
 class PromptError(St4vlaError):
@@ -101,6 +117,10 @@ class FingerprintMismatchError(EngineError):
     """Engines were compiled on another device, compiler or driver."""
 
 
+class BudgetError(EngineError):
+    """Engines are slower than their release allows."""
+
+
 class ParityError(EngineError):
     """Outputs differ from the bundle's golden outputs by more than the bound."""
 
@@ -123,6 +143,26 @@ class ServerUnreachableError(TransportError):
 
 class UnsafeBindError(TransportError):
     """A server without keys may not listen where other machines can reach it."""
+
+
+class FlashError(St4vlaError):
+    """A device does not take a bundle, and goes on as before."""
+
+
+class PreflightError(FlashError):
+    """The bundle is not for this device, or the device is in no state to take one."""
+
+
+class DeviceBusyError(FlashError):
+    """The device is being flashed already."""
+
+
+class TrialError(FlashError):
+    """The new policy served and did not do well; the old one is back."""
+
+
+class CancelledError(FlashError):
+    """The flash was cancelled before it switched."""
 
 
 class KeyFileError(St4vlaError):
