@@ -17,10 +17,10 @@ from st4vla.runtime.key_files import (
     inspect,
     make_pair,
     read_public,
-    require_name,
     write_pair,
     write_public,
 )
+from st4vla.runtime.key_storage import require_name
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
