@@ -75,7 +75,6 @@ fi
 quietly "$python" -m pip install -q --no-deps --target "$root/opt/st4vla/own" "$wheel"
 printf '%s\n' /opt/st4vla/own /opt/st4vla/needs >"$root/usr/lib/python3/dist-packages/st4vla.pth"
 install -m 755 "$here/st4vla" "$root/usr/local/bin/st4vla"
-install -m 755 "$here/init" "$root/usr/local/sbin/virtual-jetson-init"
 
 say "its first start, which also keeps Python's bytecode"
 quietly "$here/emulation.sh" "$root" chroot "$root" /usr/bin/python3 -m compileall -q /opt/st4vla/own /opt/st4vla/needs/msgspec \

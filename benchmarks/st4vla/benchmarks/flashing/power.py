@@ -17,7 +17,7 @@ from typing_extensions import Self
 from st4vla.contracts.errors import MissingExtraError
 
 #: The whole of them in a namespace that is killed with its first process; it ends too when whoever started it ends.
-_NAMESPACE = ("setpriv", "--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+NAMESPACE = ("setpriv", "--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 #: Somebody who is not root has the right to do so as the root of a user namespace, where the kernel allows them.
 _AS_USER = ("--user", "--map-root-user")
 END_TIMEOUT_S = 20.0
@@ -43,7 +43,7 @@ class Powered:
         user = () if os.geteuid() == 0 else _AS_USER
         with log.open("ab") as stream:
             self._process = subprocess.Popen(  # noqa: S603
-                [*_NAMESPACE, *user, "--", *command],
+                [*NAMESPACE, *user, "--", *command],
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,

@@ -26,12 +26,16 @@ class SshServer:
         address: Of the loopback network, so that each stand-in has ports of its own.
         folder: Where they lie.
         port: Where it listens.
+        inside: Where they lie as sshd sees it, which may have another root.
+        sshd: Path of the program there; found, if it is not given.
     """
 
     name: str
     address: str
     folder: Path
     port: int = PORT
+    inside: Path | None = None
+    sshd: str = ""
 
     @property
     def client_config(self) -> Path:
@@ -41,7 +45,8 @@ class SshServer:
     @property
     def command(self) -> tuple[str, ...]:
         """Run it; it stays in the foreground."""
-        return (find_sshd(), "-D", "-f", str(self.folder / "sshd_config"), "-E", str(self.folder / "sshd.log"))
+        inside = self.inside or self.folder
+        return (self.sshd or find_sshd(), "-D", "-f", str(inside / "sshd_config"), "-E", str(inside / "sshd.log"))
 
     def write(self, environment: Mapping[str, str]) -> None:
         """Make its keys and its configuration.
@@ -52,7 +57,7 @@ class SshServer:
         Raises:
             MissingExtraError: OpenSSH is not installed.
         """
-        find_sshd()
+        _ = self.command
         self.folder.mkdir(parents=True, exist_ok=True)
         for name in ("host_key", "user_key"):
             _make_key(self.folder / name, f"{name} of {self.name}")
@@ -79,12 +84,13 @@ class SshServer:
         return f"Host {self.name}\n" + "".join(f"  {key} {value}\n" for key, value in fields.items())
 
     def _server(self, environment: Mapping[str, str]) -> dict[str, str]:
+        inside = self.inside or self.folder
         forced = " ".join(f'"{name}={value}"' for name, value in environment.items())
         return {
             "ListenAddress": self.address,
             "Port": str(self.port),
-            "HostKey": f'"{self.folder / "host_key"}"',
-            "AuthorizedKeysFile": f'"{self.folder / "authorized_keys"}"',
+            "HostKey": f'"{inside / "host_key"}"',
+            "AuthorizedKeysFile": f'"{inside / "authorized_keys"}"',
             "PasswordAuthentication": "no",
             "KbdInteractiveAuthentication": "no",
             "UsePAM": "no",
