@@ -1,4 +1,4 @@
-"""Ask a served policy one thing whose answer is known: from outside it is seen which policy it is, and that it is whole."""
+"""Ask a served policy what has one known answer, so that it is seen from outside which policy answers, and whole."""
 
 from __future__ import annotations
 
