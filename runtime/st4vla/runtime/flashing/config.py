@@ -112,6 +112,11 @@ class DeviceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     build: BuildConfig = BuildConfig()
     system_root: str = "/"
 
+    @property
+    def root(self) -> Path:
+        """Where the machine's file system begins."""
+        return Path(self.system_root)
+
 
 def read_config(path: Path) -> DeviceConfig:
     """Return a device's configuration; all defaults when there is no file.

@@ -11,28 +11,27 @@ import hashlib
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from st4vla.contracts.errors import DowngradeError, FlashError, ManifestError, SignatureError, StorageError
+from st4vla.contracts.errors import DowngradeError, FlashError, ManifestError
 from st4vla.contracts.files import write_atomically
 from st4vla.contracts.manifests import BUNDLE_FORMAT, BUNDLE_MANIFEST, BundleManifest
 from st4vla.contracts.release import RELEASE_FILE, Release
+from st4vla.runtime.flashing.arriving import disk_error
 from st4vla.runtime.flashing.durable import make_folder, remove_folder, sync_folder
 from st4vla.runtime.flashing.layout import Layout
 from st4vla.runtime.flashing.locking import locked
 from st4vla.runtime.flashing.state import DeviceState, read_state
 from st4vla.runtime.flashing.store import LOCK_S
+from st4vla.runtime.signing import read_trust, verify_release
 
 #: Bundles that are offered and not dropped; another one takes the place of the oldest.
 MAX_OFFERS = 4
 _DIGEST = re.compile("[0-9a-f]{64}")
-
-#: Given the bytes of `release.json` and of `bundle.json`: what was signed, and the id of the key that signed it.
-Verify = Callable[[bytes, bytes], tuple[Release, str]]
 
 
 @dataclass(frozen=True)
@@ -59,12 +58,10 @@ class Offers:
 
     Args:
         layout: Where they lie.
-        verify: Says whether a release is signed by a key that is trusted now; None reads the device's own list.
     """
 
-    def __init__(self, layout: Layout, verify: Verify | None = None) -> None:
+    def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._verify = verify or _verify_by_list(layout)
 
     def take(self, manifest: bytes, release: bytes) -> Offer:
         """Verify an offer and keep it.
@@ -75,6 +72,7 @@ class Offers:
 
         Raises:
             SignatureError: It is not signed by a key that is trusted for that.
+            FileAlteredError: The manifest is not the one that was signed.
             DowngradeError: It is older than what the device has committed.
             ManifestError: What was signed is no bundle.
             StorageError: The disk does not take it.
@@ -91,8 +89,7 @@ class Offers:
                     _write_folder(folder, {BUNDLE_MANIFEST: manifest, RELEASE_FILE: release})
                     self._drop_oldest()
         except OSError as error:
-            msg = f"{folder} cannot be written: {error.strerror}; nothing has changed"
-            raise StorageError(msg) from error
+            raise disk_error(error, folder, "a bundle is offered") from error
         return offer
 
     def find(self, digest: str) -> Offer:
@@ -100,7 +97,7 @@ class Offers:
 
         Raises:
             FlashError: There is none.
-            SignatureError, DowngradeError, ManifestError: As for `take`.
+            SignatureError, FileAlteredError, DowngradeError, ManifestError: As for `take`.
         """
         folder = self._layout.offer(digest)
         if not _DIGEST.fullmatch(digest) or not folder.is_dir():
@@ -126,15 +123,8 @@ class Offers:
         return found
 
     def _verified(self, manifest: bytes, release: bytes, folder: Path) -> Offer:
-        said, key_id = self._verify(release, manifest)
-        digest = hashlib.sha256(manifest).hexdigest()
-        if said.manifest_sha256 != digest:
-            msg = f"{RELEASE_FILE} is signed for another bundle ({said.manifest_sha256[:12]}) than this ({digest[:12]})"
-            raise SignatureError(msg)
-        contents = _decode(manifest)
-        if contents.name != said.bundle_name:
-            msg = f"{RELEASE_FILE} is signed for {said.bundle_name!r}, but the bundle is called {contents.name!r}"
-            raise SignatureError(msg)
+        said, key_id = verify_release(release, manifest, read_trust(self._layout.trust))
+        contents, digest = _decode(manifest), hashlib.sha256(manifest).hexdigest()
         require_not_older(said, digest, read_state(self._layout.state))
         return Offer(digest, contents, said, key_id, folder)
 
@@ -195,13 +185,3 @@ def _write_folder(folder: Path, files: dict[str, bytes]) -> None:
         shutil.rmtree(work, ignore_errors=True)
         raise
     sync_folder(folder.parent)
-
-
-def _verify_by_list(layout: Layout) -> Verify:
-    def verify(release: bytes, manifest: bytes) -> tuple[Release, str]:
-        # Not before a signature is to be verified: what knows Ed25519 takes its time to load.
-        from st4vla.runtime.signing import read_trust, verify_release  # noqa: PLC0415
-
-        return verify_release(release, manifest, read_trust(layout.trust))
-
-    return verify

@@ -8,10 +8,11 @@ from pathlib import Path
 from st4vla.contracts.device_status import SLOT_NAMES
 from st4vla.runtime.flashing.durable import remove_file, remove_folder
 from st4vla.runtime.flashing.layout import Layout
+from st4vla.runtime.flashing.locking import locked
 from st4vla.runtime.flashing.offers import Offers
 from st4vla.runtime.flashing.slots import clear_slot, unfinished_slots
 from st4vla.runtime.flashing.state import read_state
-from st4vla.runtime.flashing.store import Store
+from st4vla.runtime.flashing.store import LOCK_S, Store
 
 
 def recover(layout: Layout) -> list[str]:
@@ -30,12 +31,14 @@ def recover(layout: Layout) -> list[str]:
         if name != active:
             clear_slot(layout, name)
             said.append(f"slot {name} was not finished and is empty now")
-    for path in _temporary(layout):
-        if path.is_dir():
-            remove_folder(path)
-        else:
-            remove_file(path)
-        said.append(f"{path} was half written and is gone")
+    # An agent may be writing one of these now: it holds the lock meanwhile.
+    with locked(layout.lock, "changes this device's files", wait_s=LOCK_S):
+        for path in _temporary(layout):
+            if path.is_dir():
+                remove_folder(path)
+            else:
+                remove_file(path)
+            said.append(f"{path} was half written and is gone")
     freed = Store(layout).collect(Offers(layout).objects())
     if freed:
         said.append(f"objects that nobody needs are gone: {freed} bytes")
