@@ -3,8 +3,8 @@
 #
 # usage: emulation.sh ROOT COMMAND [ARGUMENT...]      in a mount namespace of its own (unshare --mount)
 #
-# The kernel is told about QEMU once, for all processes of this machine, as Debian's packages do where they are installed
-# in a usual way; that is the only thing that stays (`update-binfmts --disable qemu-aarch64` takes it back).
+# The kernel is told about QEMU by way of the file system binfmt_misc; where that is not mounted yet, the mount and what
+# the kernel was told go with the namespace (Linux 6.7 and newer; before, `update-binfmts --disable qemu-aarch64`).
 set -eu
 root=$1
 shift
@@ -15,5 +15,6 @@ if [ -d "$root/proc" ] && ! mountpoint -q "$root/proc"; then
   mount -t tmpfs -o mode=755 none "$root/run"
   mount -t tmpfs -o mode=1777 none "$root/tmp"
   mount --rbind /dev "$root/dev"
+  mount --rbind /sys "$root/sys"
 fi
 exec "$@"
