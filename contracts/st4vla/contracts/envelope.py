@@ -69,7 +69,7 @@ def read_envelope(data: bytes, what: str) -> Envelope:
     try:
         return msgspec.json.decode(data, type=Envelope)
     except (msgspec.DecodeError, ValueError) as error:
-        msg = f"{what} is not a signed statement: {error}; sign it again with `st4vla sign`"
+        msg = f"{what} is not a signed statement: {error}; copy it again, or sign it again"
         raise SignatureError(msg) from error
 
 

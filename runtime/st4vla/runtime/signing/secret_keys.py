@@ -66,24 +66,21 @@ def read_secret_key(path: Path, ask: Callable[[str], bytes] | None = None) -> Se
         KeyFileError: Missing, malformed, readable by others, or the passphrase is wrong.
         MissingExtraError: The package `cryptography` is missing.
     """
-    from st4vla.runtime.signing.ed25519 import SecretKey  # noqa: PLC0415 - an extra
-
-    data, mode = read_key_file(path, MAKE)
-    if b"PRIVATE KEY-----" not in data:
-        msg = f"{path} holds no secret key; name the file that ends in {SECRET_SUFFIX}, or make one with `{MAKE}`"
-        raise KeyFileError(msg)
+    data, mode = _read(path)
     require_closed(path, mode)
-    passphrase = (ask or ask_passphrase)(f"Passphrase of {path}: ") if is_encrypted(data) else None
-    try:
-        return SecretKey.from_pem(data, passphrase)
-    except KeyFileError as error:
-        msg = f"{path} cannot be used: {error}; make another key with `{MAKE}` if this one is lost"
-        raise KeyFileError(msg) from None
+    passphrase = (ask or ask_passphrase)(f"Passphrase of {path}: ") if _ENCRYPTED in data else None
+    return _decode(path, data, passphrase)
 
 
-def is_encrypted(pem: bytes) -> bool:
-    """Return whether a secret key's file needs a passphrase."""
-    return _ENCRYPTED in pem
+def inspect_secret_key(path: Path) -> tuple[str | None, int]:
+    """Return the key id of a secret key, None if that needs its passphrase, and the mode of its file.
+
+    Raises:
+        KeyFileError: Missing or malformed.
+        MissingExtraError: The package `cryptography` is missing.
+    """
+    data, mode = _read(path)
+    return None if _ENCRYPTED in data else _decode(path, data, None).key_id, mode
 
 
 def ask_passphrase(prompt: str) -> bytes:
@@ -116,3 +113,21 @@ def choose_passphrase(name: str) -> bytes:
         msg = "the passphrase was typed differently the second time; nothing was written"
         raise UsageError(msg)
     return first
+
+
+def _read(path: Path) -> tuple[bytes, int]:
+    data, mode = read_key_file(path, MAKE)
+    if b"PRIVATE KEY-----" not in data:
+        msg = f"{path} holds no secret key; name the file that ends in {SECRET_SUFFIX}, or make one with `{MAKE}`"
+        raise KeyFileError(msg)
+    return data, mode
+
+
+def _decode(path: Path, data: bytes, passphrase: bytes | None) -> SecretKey:
+    from st4vla.runtime.signing.ed25519 import SecretKey  # noqa: PLC0415 - an extra
+
+    try:
+        return SecretKey.from_pem(data, passphrase)
+    except KeyFileError as error:
+        msg = f"{path} cannot be used: {error}; make another key with `{MAKE}` if this one is lost"
+        raise KeyFileError(msg) from None

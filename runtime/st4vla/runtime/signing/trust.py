@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from st4vla.contracts.envelope import MAX_ENVELOPE_BYTES
+from st4vla.contracts.envelope import MAX_ENVELOPE_BYTES, Envelope
 from st4vla.contracts.errors import DowngradeError, KeyFileError, SignatureError, UsageError
 from st4vla.contracts.release import TRUST_FORMAT, TRUST_TYPE, TrustList
 from st4vla.runtime.key_storage import require_name
@@ -49,11 +49,7 @@ def open_trust(envelope: bytes, what: str = _WHAT) -> TrustList:
         SignatureError: It is no list, contradicts itself, or is not signed by a key that it trusts itself.
         MissingExtraError: The package `cryptography` is missing.
     """
-    opened = open_envelope(envelope, TRUST_TYPE, what)
-    trust = decode_statement(opened, TrustList, TRUST_FORMAT, what)
-    require_sound(trust, what)
-    require_signature(opened, "trust", trust, f"{what}, by its own keys,")
-    return trust
+    return _open(open_envelope(envelope, TRUST_TYPE, what), what)
 
 
 def accept_trust(current: TrustList, envelope: bytes, what: str = "the new trust list") -> TrustList:
@@ -65,11 +61,11 @@ def accept_trust(current: TrustList, envelope: bytes, what: str = "the new trust
         DowngradeError: It is not newer.
         MissingExtraError: The package `cryptography` is missing.
     """
-    new = open_trust(envelope, what)
+    opened = open_envelope(envelope, TRUST_TYPE, what)
+    require_signature(opened, "trust", current, what)
+    new = _open(opened, what)
     if new == current:
         return current
-    # Before the version: who is not trusted learns nothing else.
-    require_signature(open_envelope(envelope, TRUST_TYPE, what), "trust", current, what)
     if new.version <= current.version:
         msg = (
             f"{what} has version {new.version}; it must be higher than {current.version}, the version of the list that "
@@ -115,3 +111,10 @@ def require_sound(trust: TrustList, what: str) -> None:
     if not any("trust" in key.roles for key in trust.keys.values()):
         msg = f"{what}: no key has the role 'trust', so that nobody could ever change the list"
         raise SignatureError(msg)
+
+
+def _open(opened: Envelope, what: str) -> TrustList:
+    trust = decode_statement(opened, TrustList, TRUST_FORMAT, what)
+    require_sound(trust, what)
+    require_signature(opened, "trust", trust, f"{what}, by its own keys,")
+    return trust
