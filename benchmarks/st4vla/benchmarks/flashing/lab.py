@@ -36,7 +36,9 @@ class Lab:
         newer = revoke_key(add_key(trusted, second, ("release",)), FIRST, "it lay open on a shared disk")
         self.newer_trust.write_bytes(sign_trust(newer, trusted, owners))
 
-    def sign(self, bundle: Path, terms: Terms | None = None, *, counter: int | None = None, key: str = FIRST) -> Release:
+    def sign(
+        self, bundle: Path, terms: Terms | None = None, *, counter: int | None = None, key: str = FIRST
+    ) -> Release:
         """Sign a bundle, or sign it again with a higher counter.
 
         Args:

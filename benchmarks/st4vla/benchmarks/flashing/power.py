@@ -27,7 +27,7 @@ class Powered:
     """A first process and all that it starts, in process and mount namespaces of their own.
 
     Nothing of them is left when the context ends, when the plug is pulled, or when the process that started them is
-    killed itself. What is mounted in there goes with them.
+    killed itself; to the kernel, that is the thread that started them. What is mounted in there goes with them.
 
     Args:
         command: The first process, which gets the number 1.

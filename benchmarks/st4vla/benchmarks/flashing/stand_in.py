@@ -10,7 +10,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import st4vla
@@ -26,7 +26,8 @@ from st4vla.benchmarks.flashing.sshd import SshServer
 from st4vla.runtime.flashing.config import DeviceConfig
 from st4vla.runtime.flashing.layout import Layout
 
-_PROGRAM = "from st4vla.contracts.command_line import main; raise SystemExit(main())"
+#: The command `st4vla`, as this process would run it.
+ST4VLA = (sys.executable, "-c", "from st4vla.contracts.command_line import main; raise SystemExit(main())")
 
 
 class StandIn(PoweredDevice):
@@ -38,7 +39,7 @@ class StandIn(PoweredDevice):
         trust: File of its first trust list, which it is given if it has none.
         config: Its configuration; where it listens, and where its Jetson's files lie, is filled in.
         files: What its Jetson's files say.
-        environment: Variables of all its processes besides the usual ones.
+        adjust: Changes the environment of all its processes.
         first: Commands that it starts with, such as mounts, which nobody else sees.
     """
 
@@ -50,23 +51,23 @@ class StandIn(PoweredDevice):
         *,
         config: DeviceConfig = QUICK,
         files: JetsonFiles | None = None,
-        environment: Mapping[str, str] | None = None,
+        adjust: Callable[[Mapping[str, str]], Mapping[str, str]] = dict,
         first: Sequence[str] = (),
     ) -> None:
         self.folder = folder
+        environment = {
+            "HOME": str(folder / "home"),
+            "LANG": "C.UTF-8",
+            "PATH": f"{folder / 'bin'}:/usr/local/bin:/usr/bin:/bin",
+            "ST4VLA_ROOT": str(folder / "root"),
+            # This project as it is imported here, wherever it lies.
+            "PYTHONPATH": os.pathsep.join(str(Path(room).parent) for room in st4vla.__path__),
+        }
         super().__init__(
             Layout(folder / "root"),
             SshServer(name, free_address(), folder / "ssh"),
             folder / "console.log",
-            {
-                "HOME": str(folder / "home"),
-                "LANG": "C.UTF-8",
-                "PATH": f"{folder / 'bin'}:/usr/local/bin:/usr/bin:/bin",
-                "ST4VLA_ROOT": str(folder / "root"),
-                # This project as it is imported here, wherever it lies.
-                "PYTHONPATH": os.pathsep.join(str(Path(room).parent) for room in st4vla.__path__),
-                **(environment or {}),
-            },
+            adjust(environment),
         )
         for kept in ("home", "bin", "root"):
             (folder / kept).mkdir(parents=True, exist_ok=True)

@@ -16,8 +16,6 @@ _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 def _watch(folder: str, root: str) -> None:
     counter = os.open(f"{folder}/count", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    with open(f"{folder}/at") as stream:  # noqa: PTH123
-        stop_at = int(stream.read())
 
     def changed(what: str, path: object) -> None:
         if not isinstance(path, str | bytes | os.PathLike):
@@ -29,7 +27,10 @@ def _watch(folder: str, root: str) -> None:
         # One byte a change: where the file ends now is its number, among all processes.
         os.write(counter, b".")
         number = os.lseek(counter, 0, os.SEEK_CUR)
-        if number == stop_at:
+        at = os.open(f"{folder}/at", os.O_RDONLY)
+        stop_at = os.read(at, 20)
+        os.close(at)
+        if number == int(stop_at):
             note = os.open(f"{folder}/stopped.new", os.O_WRONLY | os.O_CREAT, 0o644)
             os.write(note, f"{what} {name}".encode())
             os.close(note)
