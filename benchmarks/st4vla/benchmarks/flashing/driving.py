@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from st4vla.export.flashing.results import Result
 
 from st4vla.benchmarks.flashing.counting_client import CountingClient
@@ -121,11 +123,9 @@ def _spans(episode: Episode, lines: Sequence[RecordLine]) -> dict[str, list[Span
         switch_ns = next((line.monotonic_ns for line in told if line.step == "switch"), told[-1].monotonic_ns)
         building.append(Span(told[0].monotonic_ns, switch_ns))
         switching.append(Span(switch_ns, switch_ns + NS_PER_S))
-    edges = [
-        begin_ns,
-        *(edge for pair in zip(building, switching, strict=True) for edge in (pair[0].begin_ns, pair[1].end_ns)),
-    ]
-    quiet = [Span(start, stop) for start, stop in zip(edges[::2], [*edges[1::2], end_ns], strict=True)]
+    begins = [begin_ns, *(span.end_ns for span in switching)]
+    ends = [*(span.begin_ns for span in building), end_ns]
+    quiet = [Span(begin, end) for begin, end in zip(begins, ends, strict=True)]
     return {"undisturbed": quiet, "building": building, "switching": switching}
 
 
@@ -136,7 +136,7 @@ def _figures(episode: Episode, spans: Sequence[Span], deadline_ms: float) -> dic
         arrivals = [entry for entry in episode.arrivals if entry.arrived_ns in span]
         ages += [_age_ms(entry) for entry in arrivals]
         times = [span.begin_ns, *(entry.arrived_ns for entry in arrivals), span.end_ns]
-        longest_ns = max([longest_ns, *(after - before for before, after in zip(times, times[1:], strict=False))])
+        longest_ns = max(longest_ns, int(np.diff(times).max()))
         seconds += (span.end_ns - span.begin_ns) / NS_PER_S
     return {
         "seconds": round(seconds, 2),

@@ -119,7 +119,7 @@ def rsync_all(folder: Path, devices: Sequence[PoweredDevice], bundle: Path) -> d
 
 
 def serving(devices: Sequence[PoweredDevice], bundles: Sequence[Bundle]) -> dict[str, int]:
-    """Return how many devices have each bundle in their active slot, by the bundle's folder; the others under ``none``."""
+    """Return how many devices have each bundle in their active slot, by its folder; the others under ``none``."""
     names = {bundle.digest: bundle.folder.name for bundle in bundles}
     found: Counter[str] = Counter()
     for device in devices:

@@ -75,7 +75,7 @@ class StandIn(PoweredDevice):
         (files or JetsonFiles()).write(folder / "system")
         (folder / "init").write_text(init_script(self.ssh.command, first))
         program = folder / "bin/st4vla"
-        program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -c {shlex.quote(_PROGRAM)} "$@"\n')
+        program.write_text(f'#!/bin/sh\nexec {shlex.join(ST4VLA)} "$@"\n')
         program.chmod(0o755)
         if not self.layout.trust.exists():
             self.st4vla("device", "init", "--trust", str(trust)).check_returncode()
