@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from st4vla.export.flashing.results import Result
 
 from st4vla.benchmarks.flashing.counting_client import CountingClient

@@ -6,6 +6,7 @@ import os
 import random
 import shlex
 import socket
+import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
@@ -90,6 +91,11 @@ class PoweredDevice:
         power, self._power = self._power, None
         if power is not None:
             power.cut()
+
+    def ssh_run(self, command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in it through its sshd; how that ended is in the result."""
+        words = ["ssh", "-F", str(self.ssh.client_config), "-o", "BatchMode=yes", self.name, command]
+        return subprocess.run(words, capture_output=True, text=True, timeout=START_TIMEOUT_S, check=False)  # noqa: S603
 
     def await_supervisor(self, timeout_s: float = START_TIMEOUT_S) -> None:
         """Wait until its supervisor takes questions.
