@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 from collections import deque
@@ -104,7 +105,7 @@ class Record:
         return list(lines)
 
     def _append(self, line: bytes) -> None:
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        descriptor = self._open()
         try:
             size = os.fstat(descriptor).st_size
             if size == 0:
@@ -112,17 +113,33 @@ class Record:
             elif os.pread(descriptor, 1, size - 1) != b"\n":
                 # What a power cut tore stays a line of its own.
                 line = b"\n" + line
-            # In one call, so that lines of two processes do not mix.
-            written = os.write(descriptor, line)
-            if written < len(line):
-                # The disk became full within the line: what is there of it is taken for torn.
-                os.write(descriptor, line[written:])
+            try:
+                while line:
+                    line = line[os.write(descriptor, line) :]
+            except OSError:
+                os.ftruncate(descriptor, size)
+                raise
             os.fsync(descriptor)
+            if os.fstat(descriptor).st_size > self._rotate_bytes:
+                self._path.replace(self._old)
+                sync_folder(self._path.parent)
         finally:
             os.close(descriptor)
-        if size + len(line) > self._rotate_bytes:
-            self._path.replace(self._old)
-            sync_folder(self._path.parent)
+
+    def _open(self) -> int:
+        """Return a descriptor of the record, locked, and not of one that another process has just put aside."""
+        while True:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                if os.path.samestat(os.fstat(descriptor), self._path.stat()):
+                    return descriptor
+            except FileNotFoundError:
+                pass
+            except BaseException:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)
 
 
 def _lines(path: Path) -> Iterator[RecordLine]:
