@@ -1,0 +1,177 @@
+"""One connection to one device: an `ssh` with the device's agent behind it, and messages through its pipes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import subprocess
+from collections import deque
+
+from st4vla.contracts.errors import LinkError
+from st4vla.contracts.flash_messages import Answer, MessageBuffer, Request, decode_answer, encode
+from st4vla.export.flashing.inventory import Device
+from st4vla.export.flashing.ssh import explain, ssh_command
+
+#: `ssh` then finds its next block there while we read the one after it. A system may allow less.
+PIPE_BYTES = 1 << 20
+READ_BYTES = 1 << 16
+#: The end of what `ssh` complained of is kept.
+COMPLAINT_BYTES = 4096
+#: How long `ssh` may take to end once its input has ended, or once it was told to.
+GRACE_S = 0.5
+
+
+class Link:
+    """A connection to a device's agent. Nothing is buffered but what the pipes hold.
+
+    Attributes:
+        sent: Bytes written to it so far.
+        heard: Whether the device has said anything.
+    """
+
+    def __init__(self, device: Device) -> None:
+        """Start `ssh`.
+
+        Raises:
+            LinkError: There is no such program.
+        """
+        self.device = device
+        self.sent = 0
+        self._loop = asyncio.get_running_loop()
+        command = ssh_command(device)
+        try:
+            # In a session of its own, Ctrl-C at our terminal does not reach it: a flash that runs is waited for.
+            self._process = subprocess.Popen(  # noqa: S603 - the program that the user names
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                start_new_session=True,
+            )
+        except OSError as error:
+            msg = f"{command[0]} cannot be started: {error.strerror}; install openssh-client, or name it with --ssh"
+            raise LinkError(msg, again=False) from error
+        streams = self._process.stdin, self._process.stdout, self._process.stderr
+        self._input, self._output, self._errors = (stream.fileno() for stream in streams if stream is not None)
+        for descriptor in (self._input, self._output, self._errors):
+            os.set_blocking(descriptor, False)
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(self._input, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        self._buffer = MessageBuffer()
+        self._answers: deque[Answer] = deque()
+        self.heard = False
+        self._errors_said = b""
+        self._loop.add_reader(self._errors, self._take_errors)
+        self._closed = False
+        self._moved_s = self._loop.time()
+
+    async def send(self, message: Request) -> None:
+        """Write a message, as fast as the pipe takes it.
+
+        Raises:
+            BrokenPipeError: `ssh` reads no more; `receive` says why.
+        """
+        left = memoryview(encode(message))
+        while left:
+            try:
+                written = os.write(self._input, left)
+            except BlockingIOError:
+                await self._writable()
+                continue
+            self.sent += written
+            self._moved_s = self._loop.time()
+            left = left[written:]
+
+    async def receive(self, silence_s: float) -> Answer:
+        """Return the device's next message.
+
+        Raises:
+            LinkError: The link has ended, or nothing has moved on it, either way, for `silence_s`.
+            TransportError: What came is no message.
+        """
+        while not self._answers:
+            quiet_s = self._loop.time() - self._moved_s
+            if quiet_s >= silence_s:
+                complaint = self._complaint()
+                msg = f"it has said nothing for {silence_s:g} s" + (f" ({complaint.strip()})" if complaint else "")
+                raise LinkError(msg, again=True)
+            try:
+                data = os.read(self._output, READ_BYTES)
+            except BlockingIOError:
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._readable(), silence_s - quiet_s)
+                continue
+            if not data:
+                raise await self._ended()
+            self._moved_s = self._loop.time()
+            self._answers.extend(decode_answer(body) for body in self._buffer.feed(data))
+            self.heard = self.heard or bool(self._answers)
+        return self._answers.popleft()
+
+    async def close(self) -> None:
+        """End the connection and its `ssh`; the agent's input ends, and with it the agent."""
+        if self._closed:
+            return
+        self._closed = True
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                stream.close()
+        for number in (None, signal.SIGTERM, signal.SIGKILL):
+            if number is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, number)
+            if await self._exit_status() is not None:
+                break
+        self._loop.remove_reader(self._errors)
+        if self._process.stderr is not None:
+            self._process.stderr.close()
+
+    async def _ended(self) -> LinkError:
+        status = await self._exit_status()
+        return explain(self.device, status, self._complaint(), heard=self.heard)
+
+    async def _exit_status(self) -> int | None:
+        """Return the exit status of `ssh`, or None when it does not end in a while."""
+        pause_s, waited_s = 0.002, 0.0
+        while (status := self._process.poll()) is None and waited_s < GRACE_S:
+            await asyncio.sleep(pause_s)
+            waited_s += pause_s
+            pause_s = min(2 * pause_s, 0.1)
+        return status
+
+    def _complaint(self) -> str:
+        """Return the end of what came on the error stream so far."""
+        self._take_errors()
+        return self._errors_said.decode(errors="replace")
+
+    def _take_errors(self) -> None:
+        """Read the error stream, so that it never fills up and holds `ssh`."""
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self._errors, READ_BYTES):
+                self._errors_said = (self._errors_said + data)[-COMPLAINT_BYTES:]
+            self._loop.remove_reader(self._errors)
+
+    async def _writable(self) -> None:
+        ready = self._loop.create_future()
+        self._loop.add_writer(self._input, _settle, ready)
+        try:
+            await ready
+        finally:
+            self._loop.remove_writer(self._input)
+
+    async def _readable(self) -> None:
+        ready = self._loop.create_future()
+        self._loop.add_reader(self._output, _settle, ready)
+        try:
+            await ready
+        finally:
+            self._loop.remove_reader(self._output)
+
+
+def _settle(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)

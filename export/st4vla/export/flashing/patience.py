@@ -1,0 +1,33 @@
+"""How long, and how often, a device is waited for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long, and how often, a device is waited for.
+
+    Attributes:
+        welcome_s: For its first word: `ssh` has connected, and its agent has started.
+        probes: How often a device is tried before the first wave.
+        answer_s: For the answer to a question.
+        silence_s: While it is sent files or installs: nothing has moved on the link. A device that installs says
+            something at least every few seconds.
+        retries: How often in a row the link may be opened again without getting any further.
+        first_pause_s: Before the first of these; each later one is twice as long.
+        longest_pause_s: No pause is longer.
+        steady_s: A link that held so long has got further, too.
+        installs: How often a device may be asked to install, when it forgot that it was because it lost its power.
+    """
+
+    welcome_s: float = 60.0
+    probes: int = 2
+    answer_s: float = 60.0
+    silence_s: float = 60.0
+    retries: int = 8
+    first_pause_s: float = 1.0
+    longest_pause_s: float = 15.0
+    steady_s: float = 30.0
+    installs: int = 2
