@@ -66,6 +66,7 @@ def degrade(folder: Path) -> None:
 def test_what_was_altered_is_refused_by_the_host_and_by_the_device(
     ground: Ground,
     device: StandIn,
+    *,
     tmp_path: Path,
     alter: Callable[[Path], None],
     error: type[Exception],
@@ -94,7 +95,7 @@ def test_what_was_altered_is_refused_by_the_host_and_by_the_device(
     ],
 )
 def test_what_is_not_for_this_device_is_refused(
-    ground: Ground, device: StandIn, tmp_path: Path, terms: Terms, error: str, sentence: str
+    ground: Ground, device: StandIn, *, tmp_path: Path, terms: Terms, error: str, sentence: str
 ) -> None:
     bundle = ground.copy(tmp_path / "bundle")
     ground.lab.sign(bundle, terms)

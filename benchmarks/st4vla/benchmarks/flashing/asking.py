@@ -89,8 +89,13 @@ def ask(endpoint: str, known: Known, timeout_s: float = 10.0) -> ActionChunk:
     raise ServerUnreachableError(msg)
 
 
-def identify(chunk: ActionChunk, candidates: list[Known]) -> Known:
+def identify(chunk: ActionChunk, candidates: list[Known], bound: float = BOUND) -> Known:
     """Return whose answer a chunk is.
+
+    Args:
+        chunk: As it came.
+        candidates: Whose it may be.
+        bound: Largest difference of an action.
 
     Raises:
         ParityError: Nobody's.
@@ -99,8 +104,8 @@ def identify(chunk: ActionChunk, candidates: list[Known]) -> Known:
         known.bundle.digest: float(np.abs(np.asarray(chunk.actions) - known.actions).max()) for known in candidates
     }
     for known in candidates:
-        if differences[known.bundle.digest] <= BOUND:
+        if differences[known.bundle.digest] <= bound:
             return known
     shown = ", ".join(f"{value:.2e} from {digest[:12]}" for digest, value in differences.items())
-    msg = f"the chunk is that of none of the policies: {shown}, allowed is {BOUND:g}"
+    msg = f"the chunk is that of none of the policies: {shown}, allowed is {bound:g}"
     raise ParityError(msg)

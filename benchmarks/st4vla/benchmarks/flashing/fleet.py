@@ -129,6 +129,23 @@ def serving(devices: Sequence[PoweredDevice], bundles: Sequence[Bundle]) -> dict
     return dict(found)
 
 
+def memory(devices: Sequence[PoweredDevice]) -> dict[str, float]:
+    """Return what a device's processes take together, in megabytes: the largest, and in the middle.
+
+    A page that several processes share counts as many times less.
+    """
+    sizes = [sum(map(_proportional_kib, device.processes())) / 1000 * 1.024 for device in devices]
+    return {"middle_mb": round(_middle(sizes), 1), "most_mb": round(max(sizes), 1)}
+
+
+def _proportional_kib(process: int) -> int:
+    try:
+        text = Path(f"/proc/{process}/smaps_rollup").read_text()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")), 0)
+
+
 def st4vla(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run one of this project's commands in a process of its own; how that ended is in the result."""
     return subprocess.run([*ST4VLA, *arguments], capture_output=True, text=True, check=False)  # noqa: S603

@@ -6,14 +6,14 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from st4vla.export.flashing.results import Result
-
-from st4vla.benchmarks.flashing.asking import ask, identify, know
+from st4vla.benchmarks.flashing.asking import BOUND, Known, ask, identify, know
 from st4vla.benchmarks.flashing.derived_bundle import derive_bundle
 from st4vla.benchmarks.flashing.hosting import flash
 from st4vla.benchmarks.flashing.lab import Lab
 from st4vla.benchmarks.flashing.powered_device import PoweredDevice
 from st4vla.contracts.manifests import Bundle
+from st4vla.export.flashing.results import Result
+from st4vla.export.signing import Terms
 
 OLD_COUNTER, NEW_COUNTER = 10, 20
 
@@ -46,6 +46,12 @@ class Ground:
         alter(folder)
         return folder
 
+    def release(self, policy: Known, folder: Path, terms: Terms | None = None, *, counter: int) -> Path:
+        """Return a copy of a policy's folder that is signed as another release."""
+        shutil.copytree(policy.bundle.folder, folder)
+        self.lab.sign(folder, terms, counter=counter)
+        return folder
+
     def flash(self, device: PoweredDevice, bundle: Path | None = None, *, config: Path | None = None) -> Result:
         """Flash a device with the new policy, or with a bundle in a folder, and return how that ended.
 
@@ -59,12 +65,17 @@ class Ground:
         """
         return flash(device, bundle or self.new.bundle.folder, self.lab.trust, config=config)
 
-    def serves(self, device: PoweredDevice, timeout_s: float = 30.0) -> str:
+    def serves(self, device: PoweredDevice, timeout_s: float = 30.0, bound: float = BOUND) -> str:
         """Return which policy answers, ``old`` or ``new``.
+
+        Args:
+            device: Which one is asked.
+            timeout_s: How long.
+            bound: Largest difference of an action; processors of another kind add in another order.
 
         Raises:
             ParityError: What answers is neither of them, or not whole.
             ServerUnreachableError: Nobody answers.
         """
-        found = identify(ask(device.endpoint, self.old, timeout_s), [self.old, self.new])
+        found = identify(ask(device.endpoint, self.old, timeout_s), [self.old, self.new], bound)
         return "old" if found is self.old else "new"

@@ -72,14 +72,17 @@ class Powered:
             self._process.kill()
             self._process.wait()
 
+    def processes(self) -> list[int]:
+        """Return the numbers that this machine knows all of them by."""
+        first = self._first()
+        found = [] if first is None else [first]
+        for process in found:
+            found += _children(process)
+        return found
+
     def _first(self) -> int | None:
-        """Return the number that this machine knows the first process by; None until there is one."""
-        number = self._process.pid
-        try:
-            children = Path(f"/proc/{number}/task/{number}/children").read_text()
-        except OSError:
-            return None
-        return int(children.split()[0]) if children.split() else None
+        """Return the number of the first process; None until there is one."""
+        return next(iter(_children(self._process.pid)), None)
 
     def __enter__(self) -> Self:
         return self
@@ -88,3 +91,11 @@ class Powered:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.cut()
+
+
+def _children(process: int) -> list[int]:
+    found: list[int] = []
+    for task in Path(f"/proc/{process}/task").glob("*/children"):
+        with suppress(OSError):
+            found += map(int, task.read_text().split())
+    return found

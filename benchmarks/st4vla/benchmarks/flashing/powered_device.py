@@ -86,6 +86,10 @@ class PoweredDevice:
         """Whether it has power."""
         return self._power is not None and self._power.on
 
+    def processes(self) -> list[int]:
+        """Return the numbers of its processes, as this machine counts them."""
+        return [] if self._power is None else self._power.processes()
+
     def cut_power(self) -> None:
         """Kill every process of it at one instant; they are gone when this returns."""
         power, self._power = self._power, None

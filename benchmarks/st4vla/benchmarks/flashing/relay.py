@@ -22,6 +22,7 @@ class CutLink:
     Args:
         server: Address and port that connections are passed on to.
         cut_after_bytes: From client to server; None cuts nothing.
+        for_good: After the cut, nobody gets through any more.
 
     Attributes:
         address: Where clients connect.
@@ -31,8 +32,8 @@ class CutLink:
         to_client_bytes: What came back.
     """
 
-    def __init__(self, server: tuple[str, int], cut_after_bytes: int | None = None) -> None:
-        self._server, self._left_bytes = server, cut_after_bytes
+    def __init__(self, server: tuple[str, int], cut_after_bytes: int | None = None, *, for_good: bool = False) -> None:
+        self._server, self._left_bytes, self._for_good = server, cut_after_bytes, for_good
         self._listener = socket.create_server((server[0], 0))
         self.address: tuple[str, int] = self._listener.getsockname()
         self.connections = self.cuts = self.to_server_bytes = self.to_client_bytes = 0
@@ -61,6 +62,8 @@ class CutLink:
 
     def _serve(self, client: socket.socket) -> None:
         with closing(client):
+            if self.cuts and self._for_good:
+                return
             try:
                 server = socket.create_connection(self._server, timeout=10)
             except OSError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,20 +26,27 @@ _SSH, _INIT, _SYSTEM = "etc/st4vla-ssh", "usr/local/sbin/virtual-jetson-init", "
 class VirtualJetson(PoweredDevice):
     """A root of Debian for aarch64 with this project in it, as `make.sh` leaves it.
 
-    Its files are those of a device that has been set up: a second life finds what the first one stored.
+    A second life finds what the first one stored, unless it begins afresh.
 
     Args:
         trust: File of its first trust list, which it is given if it has none.
         made: The folder that `make.sh` was given.
         config: Its configuration.
         name: What `ssh` calls it.
+        fresh: Throw away what it stored.
 
     Raises:
         FileMissingError: It has not been made.
     """
 
     def __init__(
-        self, trust: Path, made: Path = MADE, *, config: DeviceConfig = QUICK, name: str = "virtual-jetson"
+        self,
+        trust: Path,
+        made: Path = MADE,
+        *,
+        config: DeviceConfig = QUICK,
+        name: str = "virtual-jetson",
+        fresh: bool = False,
     ) -> None:
         self.root = made / "root"
         if not (self.root / "opt/st4vla/own").is_dir():
@@ -47,6 +55,8 @@ class VirtualJetson(PoweredDevice):
         environment = {"HOME": "/root", "LANG": "C.UTF-8", "PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
         ssh = SshServer(name, free_address(), self.root / _SSH, inside=Path("/") / _SSH, sshd=SSHD)
         layout = Layout(self.root / DEFAULT_ROOT.relative_to("/"))
+        if fresh:
+            shutil.rmtree(layout.root, ignore_errors=True)
         super().__init__(layout, ssh, made / "console.log", environment)
         self.ssh.write(environment)
         JetsonFiles().write(self.root / _SYSTEM)
