@@ -100,9 +100,7 @@ class CutDevice:
         """Cut the power before the N-th change to the device's files, or at the end of a flash that has fewer."""
 
         def pull(flashing: Flashing) -> str:
-            while (found := self.stops.stopped()) is None and not flashing.ended:
-                time.sleep(0.002)
-            return f"change {number}: {found or 'none'}"
+            return f"change {number}: {self.stops.wait(lambda: flashing.ended) or 'none'}"
 
         self.stops.begin(number)
         return self.cut(pull)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-
-from st4vla.contracts.errors import UsageError
 
 _HOOK = Path(__file__).parent / "stopping"
 
@@ -47,18 +45,8 @@ class Stops:
         path = self._folder / "stopped"
         return path.read_text() if path.exists() else None
 
-    def wait(self, timeout_s: float) -> str | None:
-        """Wait until somebody has stopped, and return before which change; None when nobody does in time.
-
-        Raises:
-            UsageError: The time is not positive.
-        """
-        if timeout_s <= 0:
-            msg = f"cannot wait for {timeout_s:g} s"
-            raise UsageError(msg)
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            if (found := self.stopped()) is not None:
-                return found
+    def wait(self, ended: Callable[[], bool]) -> str | None:
+        """Wait until somebody has stopped, and return before which change; None when all has ended without that."""
+        while (found := self.stopped()) is None and not ended():
             time.sleep(0.002)
-        return None
+        return found
