@@ -9,8 +9,10 @@ import os
 from pathlib import Path
 
 from st4vla.contracts.errors import StorageError
+from st4vla.runtime.flashing.durable import make_folder, sync_folder
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+FINISHED_MODE = 0o444
 _READ_BYTES = 1 << 20
 #: How many bytes are handed to the disk at a time while more arrive, so that the last `fsync` has little left to do.
 _FLUSH_BYTES = 8 << 20
@@ -29,14 +31,15 @@ class ArrivingObject:
 
     Args:
         path: The file; it is made when it is not there.
+        sha256: What it claims to be.
         size: How long it will be.
 
     Raises:
         OSError: It cannot be opened.
     """
 
-    def __init__(self, path: Path, size: int) -> None:
-        self.path, self.size = path, size
+    def __init__(self, path: Path, sha256: str, size: int) -> None:
+        self.path, self.sha256, self.size = path, sha256, size
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._hash = hashlib.sha256()
         self._hashed = self._flushed = 0
@@ -44,9 +47,10 @@ class ArrivingObject:
         _fallocate(self._descriptor, size)
 
     @property
-    def gone(self) -> bool:
-        """Whether somebody has removed the file."""
-        return os.fstat(self._descriptor).st_nlink == 0
+    def ended(self) -> bool:
+        """Whether another process has finished the object, or thrown it away."""
+        found = os.fstat(self._descriptor)
+        return found.st_nlink == 0 or found.st_mode & 0o777 == FINISHED_MODE
 
     def length(self) -> int:
         """Return how many bytes are there, all of them hashed."""
@@ -77,10 +81,13 @@ class ArrivingObject:
         """Return the hash of the bytes that are there."""
         return self._hash.hexdigest()
 
-    def seal(self) -> None:
-        """Write all bytes to disk; nobody writes to the file again."""
-        os.fchmod(self._descriptor, 0o444)
+    def finish(self, target: Path) -> None:
+        """Put the file in its place when all its bytes are on disk; nobody writes to it again."""
         os.fsync(self._descriptor)
+        make_folder(target.parent)
+        self.path.replace(target)
+        os.fchmod(self._descriptor, FINISHED_MODE)
+        sync_folder(target.parent)
 
     def close(self) -> None:
         """Let go of the file."""

@@ -11,6 +11,14 @@ from st4vla.contracts.errors import ManifestError
 MIB = 1 << 20
 
 
+def _require_positive(config: msgspec.Struct, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not 0 < value < float("inf"):
+            msg = f"{name} is {value:g}; it must be positive and finite"
+            raise ValueError(msg)
+
+
 class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the policy is served; see `st4vla serve --help`.
 
@@ -136,11 +144,3 @@ def read_config(path: Path) -> DeviceConfig:
     except (msgspec.DecodeError, ValueError) as error:
         msg = f"{path} is not a device's configuration: {error}"
         raise ManifestError(msg) from error
-
-
-def _require_positive(config: msgspec.Struct, *names: str) -> None:
-    for name in names:
-        value = getattr(config, name)
-        if value is not None and not 0 < value < float("inf"):
-            msg = f"{name} is {value:g}; it must be positive and finite"
-            raise ValueError(msg)

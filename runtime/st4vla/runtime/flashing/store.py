@@ -38,6 +38,7 @@ class Store:
 
     def __init__(self, layout: Layout, reserve_bytes: int = PreflightConfig().disk_reserve_bytes) -> None:
         self._layout, self._reserve_bytes = layout, reserve_bytes
+        self._lock = layout.lock
         self._arriving: ArrivingObject | None = None
 
     def missing(self, files: Mapping[str, FileEntry]) -> tuple[WantedObject, ...]:
@@ -79,17 +80,13 @@ class Store:
             DeviceBusyError: Another process holds the lock for long.
         """
         self._require_digest(sha256)
-        part = self._part(sha256)
         try:
-            make_folder(self._layout.incoming)
-            with locked(self._layout.lock, _BUSY, wait_s=LOCK_S):
-                if self.holds(FileEntry(sha256, size)):
-                    self.close()
-                    return True
-                return self._receive(self._open(part, size), sha256, offset, memoryview(data))
+            with locked(self._lock, _BUSY, wait_s=LOCK_S):
+                arriving = self._open(sha256, size)
+                return arriving is None or self._receive(arriving, offset, memoryview(data))
         except OSError as error:
             self.close()
-            raise disk_error(error, part, f"object {sha256[:12]} arrives") from error
+            raise disk_error(error, self._part(sha256), f"object {sha256[:12]} arrives") from error
 
     def add_file(self, path: Path, entry: FileEntry) -> None:
         """Take a file from a folder of this machine, unless it is there already.
@@ -122,7 +119,7 @@ class Store:
     def discard(self, sha256: str) -> None:
         """Throw an object, or what is there of it, away: it turned out not to be what its name says."""
         self.close()
-        with locked(self._layout.lock, _BUSY, wait_s=LOCK_S):
+        with locked(self._lock, _BUSY, wait_s=LOCK_S):
             remove_file(self._layout.object(sha256))
             remove_file(self._part(sha256))
 
@@ -135,7 +132,7 @@ class Store:
             keep: SHA-256 of objects that an open offer refers to.
         """
         freed = 0
-        with locked(self._layout.lock, _BUSY, wait_s=LOCK_S):
+        with locked(self._lock, _BUSY, wait_s=LOCK_S):
             objects = [path for path in self._objects() if path.name not in keep and path.stat().st_nlink == 1]
             parts = [path for path in self._parts() if path.name.removesuffix(PART_SUFFIX) not in keep]
             for path in (*objects, *parts):
@@ -162,38 +159,36 @@ class Store:
         except FileAlteredError:
             return False
 
-    def _receive(self, arriving: ArrivingObject, sha256: str, offset: int, data: memoryview) -> bool:
+    def _receive(self, arriving: ArrivingObject, offset: int, data: memoryview) -> bool:
         length = arriving.length()
         if offset > length:
-            msg = f"object {sha256[:12]}: bytes from {offset} on came after {length}; offer the bundle again"
+            msg = f"object {arriving.sha256[:12]}: bytes from {offset} on came after {length}; offer the bundle again"
             raise TransportError(msg)
         if offset + len(data) > arriving.size or length > arriving.size:
             self._throw_away(arriving)
-            msg = f"object {sha256[:12]} has {arriving.size} bytes by its manifest, but more came"
+            msg = f"object {arriving.sha256[:12]} has {arriving.size} bytes by its manifest, but more came"
             raise FileAlteredError(msg)
         arriving.append(data[length - offset :])
         if arriving.length() < arriving.size:
             return False
         found = arriving.hexdigest()
-        if found != sha256:
+        if found != arriving.sha256:
             self._throw_away(arriving)
-            msg = f"the bytes of object {sha256[:12]} have the SHA-256 {found[:12]}"
+            msg = f"the bytes of object {arriving.sha256[:12]} have the SHA-256 {found[:12]}"
             raise FileAlteredError(msg)
-        arriving.seal()
-        target = self._layout.object(sha256)
-        make_folder(target.parent)
-        arriving.path.replace(target)
-        sync_folder(target.parent)
+        arriving.finish(self._layout.object(arriving.sha256))
         self.close()
         return True
 
-    def _open(self, part: Path, size: int) -> ArrivingObject:
-        """Return the object that is arriving: the one of the last call, or another."""
+    def _open(self, sha256: str, size: int) -> ArrivingObject | None:
+        """Return an object that is arriving: that of the last call, or another; None for one that is there."""
         last = self._arriving
-        if last is not None and (last.path != part or last.size != size or last.gone):
-            self.close()
-        if self._arriving is None:
-            self._arriving = ArrivingObject(part, size)
+        if last is not None and last.sha256 == sha256 and last.size == size and not last.ended:
+            return last
+        self.close()
+        if not self.holds(FileEntry(sha256, size)):
+            make_folder(self._layout.incoming)
+            self._arriving = ArrivingObject(self._part(sha256), sha256, size)
         return self._arriving
 
     def _throw_away(self, arriving: ArrivingObject) -> None:
