@@ -8,6 +8,8 @@
     ├── trust.json           the list of trusted keys, in its envelope
     ├── record.jsonl         what happened and why, a line each
     ├── lock                 held by whoever changes objects or slots
+    ├── supervisor.lock     held by the supervisor as long as it runs
+    ├── servers             its servers' process numbers
     ├── control.sock         where the supervisor listens
     ├── objects/ab/ab12...   files of bundles by their SHA-256, whole and verified, never written to again
     ├── incoming/ab12....part  objects on their way
@@ -86,6 +88,11 @@ class Layout:
     def lock(self) -> Path:
         """Held while objects or slots are changed."""
         return self.root / "lock"
+
+    @property
+    def supervisor_lock(self) -> Path:
+        """Held by the supervisor as long as it runs."""
+        return self.root / "supervisor.lock"
 
     @property
     def control(self) -> Path:
