@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from st4vla.benchmarks.flashing.driving import drive_through_flashes
 from st4vla.benchmarks.flashing.ground import Ground
+from st4vla.benchmarks.flashing.powered_device import QUICK
 from st4vla.benchmarks.flashing.stand_in import StandIn
+from st4vla.runtime.flashing.config import BuildConfig
 
 #: A share of the chunks that are late while a policy is built, beyond the share that is late without.
 MAX_LATE_SHARE = 0.02
@@ -25,7 +29,9 @@ def run(folder: Path, bundle: Path, flashes: int) -> tuple[dict[str, Any], list[
         The figures, and what falls short, in words.
     """
     ground = Ground(folder / "ground", bundle)
-    with StandIn("stand-in", folder / "device", ground.lab.trust) as device:
+    # As a device has it: a build gets what the policy that serves leaves of the processors.
+    config = replace(QUICK, build=BuildConfig())
+    with StandIn("stand-in", folder / "device", ground.lab.trust, config=config) as device:
         device.boot()
         device.await_supervisor()
         first = ground.flash(device, ground.old.bundle.folder)

@@ -110,7 +110,10 @@ class CutDevice:
         last = len(self._record())
 
         def pull(flashing: Flashing) -> str:
-            while not any(line.step == step for line in self._record()[last:]) and not flashing.ended:
+            # A trial begins when the new server serves.
+            while not flashing.ended and not any(
+                line.step == step or (step == "trial" and line.event == "serving") for line in self._record()[last:]
+            ):
                 time.sleep(0.001)
             return f"step {step}"
 

@@ -19,16 +19,17 @@ from typing_extensions import Self
 from st4vla.benchmarks.flashing.power import Powered
 from st4vla.benchmarks.flashing.sshd import PORT, SshServer
 from st4vla.contracts.errors import PortInUseError, ServerUnreachableError, UsageError
-from st4vla.runtime.flashing.config import DeviceConfig, PreflightConfig, ServeConfig, TrialConfig
+from st4vla.runtime.flashing.config import BuildConfig, DeviceConfig, PreflightConfig, ServeConfig, TrialConfig
 from st4vla.runtime.flashing.layout import Layout
 
 SERVE_PORT = 5555
 START_TIMEOUT_S = 60.0
-#: Short enough for tests; a real device takes its time.
+#: Short enough for tests; a real device takes its time, and gives its builds only what others leave of the processors.
 QUICK = DeviceConfig(
     serve=ServeConfig(backend="onnxruntime"),
     trial=TrialConfig(seconds=1.0),
     preflight=PreflightConfig(disk_reserve_bytes=0, memory_reserve_bytes=0),
+    build=BuildConfig(nice=10),
 )
 
 
