@@ -5,7 +5,7 @@ import pytest
 import zmq.auth
 
 from st4vla.contracts.errors import KeyFileError, StorageError, UsageError
-from st4vla.runtime import key_files
+from st4vla.runtime import key_storage
 from st4vla.runtime.key_files import (
     KeyPair,
     fingerprint,
@@ -159,6 +159,6 @@ def test_a_disk_that_takes_no_more_is_said(tmp_path: Path, pair: KeyPair, monkey
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(key_files, "write_atomically", full)
+    monkeypatch.setattr(key_storage, "write_atomically", full)
     with pytest.raises(StorageError, match=r"robot\.key cannot be written: No space left on device"):
         write_public(tmp_path / "robot.key", "robot", pair.public)

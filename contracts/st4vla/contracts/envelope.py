@@ -69,7 +69,7 @@ def read_envelope(data: bytes, what: str) -> Envelope:
     try:
         return msgspec.json.decode(data, type=Envelope)
     except (msgspec.DecodeError, ValueError) as error:
-        msg = f"{what} is not a signed statement: {error}; sign it again with `st4vla sign`"
+        msg = f"{what} is not a signed statement: {error}; copy it again, or sign it again"
         raise SignatureError(msg) from error
 
 
@@ -85,13 +85,17 @@ def signed_bytes(payload_type: str, body: bytes) -> bytes:
 
 
 def decode_base64(text: str, what: str) -> bytes:
-    """Return the bytes behind strict Base64.
+    """Return the bytes behind strict Base64: the one text that encodes them, in the standard alphabet.
 
     Raises:
         SignatureError: It is not.
     """
     try:
-        return base64.b64decode(text, validate=True)
+        data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
+        data = None
+    # Unused bits at the end that are not zero are decoded as if they were.
+    if data is None or base64.b64encode(data).decode() != text:
         msg = f"{what} is not Base64"
-        raise SignatureError(msg) from None
+        raise SignatureError(msg)
+    return data

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
-import re
-import stat
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,18 +16,22 @@ from pathlib import Path
 import zmq
 from zmq.utils import z85
 
-from st4vla.contracts.errors import KeyFileError, StorageError, UsageError
-from st4vla.contracts.files import write_atomically
+from st4vla.contracts.errors import KeyFileError
+from st4vla.runtime.key_storage import (
+    PUBLIC_MODE,
+    SECRET_MODE,
+    read_key_file,
+    require_closed,
+    require_free,
+    require_name,
+    write_key_file,
+)
 
 PUBLIC_SUFFIX = ".key"
 SECRET_SUFFIX = ".key_secret"  # noqa: S105
-SECRET_MODE = 0o600
-PUBLIC_MODE = 0o644
 #: Bytes of a key, and characters of it in Z85 (rfc.zeromq.org/spec/32).
 KEY_BYTES, KEY_CHARACTERS = 32, 40
-#: No certificate is longer; a path may lead to anything.
-_MAX_BYTES = 1 << 16
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_MAKE = "st4vla keys make NAME --out FOLDER"
 
 _OWNERS_BANNER = """\
 # SECRET half of a ZeroMQ CURVE key. It stays on this machine, readable by its owner only (mode 600).
@@ -67,17 +68,6 @@ def fingerprint(public: str) -> str:
     return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
 
 
-def require_name(name: str) -> None:
-    """Refuse a name of a key that cannot be a file's.
-
-    Raises:
-        UsageError: It has other characters than letters, digits, dots, dashes and underscores, or over 64 of them.
-    """
-    if not _NAME.fullmatch(name):
-        msg = f"{name!r} cannot name a key; use 1 to 64 letters, digits, '.', '-' and '_', a letter or digit first"
-        raise UsageError(msg)
-
-
 def write_pair(folder: Path, name: str, pair: KeyPair, *, force: bool = False) -> tuple[Path, Path]:
     """Write both files of a pair into a folder, which is made when it is not there; return public and secret path.
 
@@ -87,13 +77,11 @@ def write_pair(folder: Path, name: str, pair: KeyPair, *, force: bool = False) -
     """
     require_name(name)
     public, secret = folder / f"{name}{PUBLIC_SUFFIX}", folder / f"{name}{SECRET_SUFFIX}"
-    for path in (secret, public):
-        if path.exists() and not force:
-            msg = f"{path} is there already; choose another name, or overwrite it with --force"
-            raise UsageError(msg)
+    require_free((secret, public), force=force)
     body = f'metadata\n    name = "{name}"\ncurve\n    public-key = "{pair.public}"\n'
-    _write(secret, f'{_OWNERS_BANNER}{body}    secret-key = "{pair.secret}"\n', SECRET_MODE)
-    _write(public, f"{_PUBLIC_BANNER}{body}", PUBLIC_MODE)
+    secret_text = f'{_OWNERS_BANNER}{body}    secret-key = "{pair.secret}"\n'
+    write_key_file(secret, secret_text.encode(), SECRET_MODE)
+    write_key_file(public, f"{_PUBLIC_BANNER}{body}".encode(), PUBLIC_MODE)
     return public, secret
 
 
@@ -104,7 +92,7 @@ def write_public(path: Path, name: str, public: str) -> None:
         StorageError: It cannot be written.
     """
     body = f'metadata\n    name = "{name}"\ncurve\n    public-key = "{public}"\n'
-    _write(path, f"{_PUBLIC_BANNER}{body}", PUBLIC_MODE)
+    write_key_file(path, f"{_PUBLIC_BANNER}{body}".encode(), PUBLIC_MODE)
 
 
 def read_pair(path: Path) -> KeyPair:
@@ -114,12 +102,7 @@ def read_pair(path: Path) -> KeyPair:
         KeyFileError: Missing, malformed, without a secret key, readable by others, or of halves that do not fit.
     """
     text, mode = _read(path)
-    if mode & 0o077:
-        msg = (
-            f"{path} has mode {mode:03o}, so that others than its owner can get at the secret key in it; close it with "
-            f"`chmod 600 {path}`, and if others use this machine, make a new key"
-        )
-        raise KeyFileError(msg)
+    require_closed(path, mode)
     return _pair(path, text)
 
 
@@ -163,34 +146,10 @@ def _pair(path: Path, text: str) -> KeyPair:
     return pair
 
 
-def _write(path: Path, text: str, mode: int) -> None:
-    try:
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        write_atomically(path, text.encode(), mode)
-    except OSError as error:
-        msg = f"{path} cannot be written: {error.strerror}"
-        raise StorageError(msg) from error
-
-
 def _read(path: Path) -> tuple[str, int]:
-    """Return text and permission bits of one and the same file, whatever is put in its place meanwhile."""
+    data, mode = read_key_file(path, _MAKE)
     try:
-        # A named pipe would be waited for.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                msg = f"{path} is not a file; name a key file, or make one with `st4vla keys make`"
-                raise KeyFileError(msg)
-            return os.read(descriptor, _MAX_BYTES).decode(), stat.S_IMODE(status.st_mode)
-        finally:
-            os.close(descriptor)
-    except FileNotFoundError:
-        msg = f"{path} is not there; make a key with `st4vla keys make NAME --out FOLDER`"
-        raise KeyFileError(msg) from None
-    except OSError as error:
-        msg = f"{path} cannot be read: {error.strerror}"
-        raise KeyFileError(msg) from None
+        return data.decode(), mode
     except UnicodeDecodeError:
         raise KeyFileError(_malformed(path, "it is not text")) from None
 
