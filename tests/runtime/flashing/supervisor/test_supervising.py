@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from st4vla.contracts.device_status import Outcome
-from st4vla.contracts.errors import BudgetError, DeviceBusyError, FlashError
+from st4vla.contracts.errors import BudgetError, DeviceBusyError, FlashError, StorageError
 from st4vla.runtime.flashing import keeper as keeping
+from st4vla.runtime.flashing import saved_state
 from st4vla.runtime.flashing.flash import Flash
+from st4vla.runtime.flashing.slots import read_slot
 
 CLIENT = {
     "name": "zmq:1",
@@ -152,7 +154,7 @@ def test_one_flash_at_a_time_and_the_same_one_can_be_joined(rig: Any) -> None:
     first = supervisor.install("new:2")
     assert supervisor.install("new:2") is first
     assert supervisor.watch() is first
-    with pytest.raises(DeviceBusyError, match="'new' .new:2. is being flashed"):
+    with pytest.raises(DeviceBusyError, match=r"'new' .new:2. is being flashed"):
         supervisor.install("other:1")
     rig.installer.go_on.set()
     rig.until(lambda: first.outcome is not None)
@@ -196,14 +198,10 @@ def test_what_serves_already_is_not_flashed_again(rig: Any) -> None:
     rig.serves("a")
     supervisor = rig.boot()
     rig.until_serving("a")
-    digest = "slot's own"
     rig.offers.find = lambda _: type("Offer", (), {"manifest": type("Manifest", (), {"name": "old"})})
-    from st4vla.runtime.flashing.slots import read_slot
-
     record = read_slot(rig.layout, "a")
     assert record is not None
-    digest = record.bundle_digest
-    outcome = ended(supervisor.install(digest))
+    outcome = ended(supervisor.install(record.bundle_digest))
     assert outcome.ok
     assert "serves already" in outcome.message
 
@@ -384,8 +382,6 @@ def test_a_disk_that_takes_no_state_lets_nothing_be_switched(rig: Any, monkeypat
     rig.serves("a")
     rig.boot()
     rig.until_serving("a")
-    from st4vla.contracts.errors import StorageError
-    from st4vla.runtime.flashing import saved_state
 
     def full(*_: object) -> None:
         raise StorageError("the disk is full")
