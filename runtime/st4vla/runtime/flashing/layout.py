@@ -7,12 +7,10 @@
     ├── state.json           which slot serves, what is on trial, counters: one file, so one instant (`DeviceState`)
     ├── trust.json           the list of trusted keys, in its envelope
     ├── record.jsonl         what happened and why, a line each
-    ├── lock                 held by whoever changes objects or slots
-    ├── supervisor.lock     held by the supervisor as long as it runs
-    ├── servers             its servers' process numbers
-=======
     ├── lock                 held by whoever changes objects, offers or the list of keys, for the moment that takes
     ├── installing.lock      held by whoever installs, for as long as that takes
+    ├── supervisor.lock      held by the supervisor, for as long as it runs
+    ├── servers              its servers' process numbers
     ├── control.sock         where the supervisor listens
     ├── objects/ab/ab12...   files of bundles by their SHA-256, whole and verified, never written to again
     ├── cache/               what engine libraries keep from one build to the next
