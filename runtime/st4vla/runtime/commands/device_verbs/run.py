@@ -33,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> Mapping[str, Any]:
     """Supervise a device until SIGINT or SIGTERM."""
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
-    layout = Layout(options.root)
+    layout = Layout(options.root.absolute())
     config = read_config(layout.config)
     stop = threading.Event()
     with locked(layout.supervisor_lock, "supervises this device"):
