@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 
 from msgspec.structs import replace
 
@@ -105,8 +104,8 @@ class Changing:
         running, reserve_bytes = self._keeper.server, self._config.preflight.memory_reserve_bytes
         no_room = None
         if running is not None:
-            root = Path(self._config.system_root)
-            no_room = why_no_room(self._layout.slot(slot), running.resident_bytes(), reserve_bytes, root)
+            resident_bytes, root = running.resident_bytes(), self._config.root
+            no_room = why_no_room(self._layout.slot(slot), resident_bytes, reserve_bytes, root)
         text = f"slot {slot} is loaded and checked"
         if no_room is not None:
             text += f" after the server of slot {self._keeper.slot} has ended: {no_room}"

@@ -27,6 +27,9 @@ class MessageStream:
     """
 
     def __init__(self, source: int, sink: int) -> None:
+        for descriptor in (source, sink):
+            # Whoever started this process may have left them otherwise.
+            os.set_blocking(descriptor, True)
         # Reads what is larger than its buffer straight into its place.
         self._source = os.fdopen(source, "rb", READ_BYTES, closefd=False)
         self._sink = sink

@@ -5,19 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from st4vla.runtime.flashing.layout import SlotLayout
+from st4vla.runtime.flashing.sensors import available_memory
 
 #: A loaded engine takes more than its file: buffers, and a part of it in another layout.
 LOADED_FACTOR = 2.0
 MIB = 1 << 20
-
-
-def available_bytes(system_root: Path) -> int | None:
-    """Return how much memory programs can still get without swapping, or None where the kernel does not say."""
-    try:
-        lines = (system_root / "proc/meminfo").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, ValueError, IndexError, StopIteration):
-        return None
 
 
 def needed_bytes(slot: SlotLayout) -> int:
@@ -34,7 +26,7 @@ def why_no_room(slot: SlotLayout, resident_bytes: int, reserve_bytes: int, syste
         reserve_bytes: What must stay free.
         system_root: Where the machine's file system begins.
     """
-    available = available_bytes(system_root)
+    available = available_memory(system_root)
     needed = max(needed_bytes(slot), resident_bytes) + reserve_bytes
     if available is None or available >= needed:
         return None

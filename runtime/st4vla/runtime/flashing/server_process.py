@@ -217,6 +217,7 @@ class ServerProcess:
         except Exception:
             LOG.exception("a line of the server cannot be understood")
         self._process.wait()
+        self._hang_up()
         self._enter("ended")
         self._notify()
 

@@ -173,7 +173,7 @@ def percentile_ms(buckets: Sequence[int], share: float) -> float:
     """Return about where a share of the values of a histogram over `BOUNDS_S` ends; 0 without any values."""
     total, seen = sum(buckets), 0
     edges = (0.0, *BOUNDS_S, BOUNDS_S[-1])
-    for lower, upper, count in zip(edges, edges[1:], buckets, strict=True):
+    for lower, upper, count in zip(edges[:-1], edges[1:], buckets, strict=True):
         if count and seen + count >= share * total:
             return (lower + (upper - lower) * (share * total - seen) / count) * 1e3
         seen += count
