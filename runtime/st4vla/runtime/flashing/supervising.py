@@ -322,5 +322,5 @@ class Supervisor:
         return server
 
     def _serve_slot(self, slot: SlotName) -> ServerProcess:
-        command = serve_command(self._layout, self._config.serve, slot)
+        command = serve_command(self._layout, self._config, slot)
         return ServerProcess(slot, command, self._layout.root, self.wake.set)
