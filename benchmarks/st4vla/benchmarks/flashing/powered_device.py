@@ -29,7 +29,7 @@ QUICK = DeviceConfig(
     serve=ServeConfig(backend="onnxruntime"),
     trial=TrialConfig(seconds=1.0),
     preflight=PreflightConfig(disk_reserve_bytes=0, memory_reserve_bytes=0),
-    build=BuildConfig(nice=10),
+    build=BuildConfig(nice=0),
 )
 
 
