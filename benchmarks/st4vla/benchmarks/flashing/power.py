@@ -80,6 +80,10 @@ class Powered:
             found += _children(process)
         return found
 
+    def seen_inside(self, path: Path) -> Path:
+        """Return where an absolute path leads that is meant as they see it, with what is mounted in there."""
+        return Path(f"/proc/{self._first()}/root") / path.relative_to("/")
+
     def _first(self) -> int | None:
         """Return the number of the first process; None until there is one."""
         return next(iter(_children(self._process.pid)), None)

@@ -40,7 +40,7 @@ class PoweredDevice:
         layout: Its files, as they are found from outside.
         ssh: Its sshd.
         console: File for what its processes say.
-        environment: Of all its processes.
+        environment: Of all its processes; ``ST4VLA_ROOT`` is where they see the device's files.
 
     Attributes:
         layout: As given.
@@ -117,9 +117,11 @@ class PoweredDevice:
         raise ServerUnreachableError(msg)
 
     def _listens(self) -> bool:
+        if self._power is None:
+            return False
         with suppress(OSError), closing(socket.socket(socket.AF_UNIX)) as probe:
             # Through its open folder, a path of any length is reached.
-            folder = os.open(self.layout.root, os.O_PATH)
+            folder = os.open(self._power.seen_inside(Path(self.environment["ST4VLA_ROOT"])), os.O_PATH)
             try:
                 probe.connect(f"/proc/self/fd/{folder}/{self.layout.control.name}")
             finally:

@@ -52,7 +52,12 @@ class VirtualJetson(PoweredDevice):
         if not (self.root / "opt/st4vla/own").is_dir():
             msg = f"no virtual Jetson in {made}; make it with: make virtual-jetson"
             raise FileMissingError(msg)
-        environment = {"HOME": "/root", "LANG": "C.UTF-8", "PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+        environment = {
+            "HOME": "/root",
+            "LANG": "C.UTF-8",
+            "PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "ST4VLA_ROOT": str(DEFAULT_ROOT),
+        }
         ssh = SshServer(name, free_address(), self.root / _SSH, inside=Path("/") / _SSH, sshd=SSHD)
         layout = Layout(self.root / DEFAULT_ROOT.relative_to("/"))
         if fresh:
