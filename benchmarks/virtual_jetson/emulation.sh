@@ -15,6 +15,5 @@ if [ -d "$root/proc" ] && ! mountpoint -q "$root/proc"; then
   mount -t tmpfs -o mode=755 none "$root/run"
   mount -t tmpfs -o mode=1777 none "$root/tmp"
   mount --rbind /dev "$root/dev"
-  mount --rbind /sys "$root/sys"
 fi
 exec "$@"
