@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -205,11 +206,13 @@ class Retiring:
                 server.kill()
 
     def finish(self) -> None:
-        """Wait until all have ended."""
+        """Wait until all have ended, and kill those that do not."""
+        until = time.monotonic() + END_S
         for server, _ in self._servers:
-            if not server.wait(END_S):
+            if not server.wait(until - time.monotonic()):
                 server.kill()
-                server.wait(END_S)
+        for server, _ in self._servers:
+            server.wait(END_S)
 
     @property
     def running(self) -> list[ServerProcess]:
