@@ -20,6 +20,7 @@ from st4vla.contracts.errors import (
     DeviceBusyError,
     FileAlteredError,
     FileMissingError,
+    FingerprintMismatchError,
     FlashError,
     ManifestError,
     St4vlaError,
@@ -285,6 +286,9 @@ class Supervisor:
         elif state.active is not None and not failure.served and failure.error in DAMAGED:
             self._fall_back(state.active, failure.why)
         else:
+            if failure.error == FingerprintMismatchError.__name__:
+                # Not given up: a driver may be loaded later than this process.
+                self._keeper.why_down = f"{failure.why}. If this machine was changed, flash the bundle again"
             self._changing.write("server_ended", f"{failure.why}; it is started again")
 
     def _fall_back(self, damaged: SlotName, why: str) -> None:

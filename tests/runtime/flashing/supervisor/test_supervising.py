@@ -287,6 +287,16 @@ def test_damaged_files_let_the_other_slot_serve_when_that_has_served_before(rig:
     assert "bridge.engine was altered. Slot a serves instead" in rig.said("fell_back")
 
 
+def test_engines_of_another_machine_are_no_damage_and_it_is_said_what_helps(rig: Any) -> None:
+    rig.serves("a")
+    rig.act("a", refuse=("FingerprintMismatchError", "the driver is another one"))
+    supervisor = rig.boot()
+    rig.until(lambda: supervisor.statuses()[0].restarts > 0)
+    assert "flash the bundle again" in supervisor.statuses()[0].causes[0]
+    assert rig.state.active == "a"
+    assert "damaged" not in rig.events()
+
+
 def test_two_damaged_slots_are_said_and_wait_for_a_flash(rig: Any) -> None:
     rig.serves("a")
     rig.layout.slot("a").record.unlink()
