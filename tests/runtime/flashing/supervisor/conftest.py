@@ -118,7 +118,7 @@ class Rig:
     def __init__(self, root: Path) -> None:
         self.layout = Layout(root)
         root.mkdir()
-        self.config = DeviceConfig(trial=TrialConfig(seconds=1.0, start_timeout_s=10.0))
+        self.config = DeviceConfig(trial=TrialConfig(seconds=0.6, start_timeout_s=10.0))
         self.installer, self.offers = ActingInstaller(self.layout), ActingOffers()
         self.supervisor: Supervisor | None = None
         self.failed: BaseException | None = None
@@ -165,6 +165,13 @@ class Rig:
             self._thread = None
         if self.failed is not None:
             raise self.failed
+
+    def until_cut(self, kind: type[BaseException]) -> None:
+        """Wait until the supervisor's thread has ended by this; its servers are left behind."""
+        assert self._thread is not None
+        self._thread.join(WAIT_S)
+        assert isinstance(self.failed, kind), self.failed
+        self.failed = self._thread = None
 
     def until(self, holds: Callable[[], bool], what: str = "") -> None:
         deadline = time.monotonic() + WAIT_S
