@@ -319,12 +319,12 @@ class Supervisor:
 
         threading.Thread(target=work, name="st4vla_clean_up", daemon=True).start()
 
-    def _start(self, slot: SlotName) -> ServerProcess:
-        server = self._start_process(slot)
+    def _start(self, slot: SlotName, behind: bool) -> ServerProcess:
+        server = self._start_process(slot, behind)
         self._servers = [*(one for one in self._servers if not one.has_ended()), server]
         note_servers(self._layout.root, [one.pid for one in self._servers])
         return server
 
-    def _serve_slot(self, slot: SlotName) -> ServerProcess:
-        command = serve_command(self._layout, self._config.serve, slot)
+    def _serve_slot(self, slot: SlotName, behind: bool) -> ServerProcess:
+        command = serve_command(self._layout, self._config.serve, slot, behind=behind)
         return ServerProcess(slot, command, self._layout.root, self.wake.set)

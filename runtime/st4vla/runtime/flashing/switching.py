@@ -120,7 +120,7 @@ class Switch:
     def _load(self) -> None:
         self.stage = "loading"
         try:
-            self._server = self._start(self.slot)
+            self._server = self._start(self.slot, self._keeper.is_serving)
         except OSError as error:
             self._fail(type(error).__name__, f"the server cannot be started: {error.strerror}")
 

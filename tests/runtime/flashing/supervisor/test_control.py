@@ -3,7 +3,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pytest
 from msgspec.structs import replace
@@ -228,8 +228,6 @@ def test_a_supervisor_that_ends_while_it_is_followed_is_said(tmp_path: Path, sup
 
 
 def test_a_link_that_says_nothing_holds_nobody_up(layout: Layout) -> None:
-    silent: list[Any] = [Link(layout) for _ in range(5)]
+    for _ in range(5):
+        Link(layout)
     assert Link(layout).ask(Ask()) == Told(STATUS)
-    for link in silent:
-        assert isinstance(link.socket, socket.socket)
-        link.socket.close()

@@ -1,7 +1,6 @@
 """The whole device side with real engines and a real server: `st4vla device run`, its command line, and a client."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -278,4 +277,3 @@ def test_a_power_cut_at_each_change_of_the_state_leaves_a_whole_policy_and_the_n
         again = installed.install(other_bundle, 3)
         assert again["ok"], again
         installed.until_served(other_bundle.digest)
-        assert os.getpid()

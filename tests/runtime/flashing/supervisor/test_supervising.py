@@ -59,6 +59,8 @@ def test_a_flash_that_does_well_is_committed_and_the_old_server_ends(rig: Any) -
     assert "gap_ms=" in rig.said("serving")
     # The old one stood by until then.
     assert (rig.starts("a"), rig.starts("b")) == (1, 1)
+    # The new one was loaded behind it.
+    assert rig.behind == [False, True]
     rig.until(lambda: rig.offers.dropped == ["new:2"])
 
 
