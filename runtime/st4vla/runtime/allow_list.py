@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -24,7 +25,7 @@ _Signature = tuple[tuple[str, int, int, int], ...]
 class AllowList:
     """The public keys in some folders and files, by key.
 
-    One thread calls `refresh`; any thread may read `allowed`.
+    One thread calls `refresh`; any thread may read `allowed`, invite and uninvite.
 
     Args:
         places: Public key files, which end in ``.key``, and folders of which every such file counts.
@@ -37,6 +38,9 @@ class AllowList:
     def __init__(self, *places: Path, stale_ns: int = STALE_NS) -> None:
         self._places = places
         self._stale_ns = stale_ns
+        self._guests: dict[str, str] = {}
+        # Whom a refresh leaves out must not come back by an invitation at the same time.
+        self._lock = threading.Lock()
         self._signature = self._look()
         self._names = MappingProxyType({read_public(path): path.stem for path in self._files()})
         self._looked_ns = monotonic_ns()
@@ -45,6 +49,18 @@ class AllowList:
     def allowed(self) -> Mapping[str, str]:
         """Name by public key, the same object until something changes; empty while the list is stale."""
         return self._names if monotonic_ns() - self._looked_ns <= self._stale_ns else _NOBODY
+
+    def invite(self, key: str, name: str) -> None:
+        """Let in a key of this process's own, which is in no file."""
+        with self._lock:
+            self._guests[key] = name
+            self._names = MappingProxyType({**self._names, key: name})
+
+    def uninvite(self, key: str) -> None:
+        """Let that key in no more."""
+        with self._lock:
+            self._guests.pop(key, None)
+            self._names = MappingProxyType({other: name for other, name in self._names.items() if other != key})
 
     def refresh(self) -> bool:
         """Look for files that came, went or changed; say whether any did.
@@ -66,7 +82,9 @@ class AllowList:
                 "clients that are let in: %s",
                 ", ".join(sorted(names.values())) or "none",
             )
-            self._names, self._signature = MappingProxyType(names), signature
+            with self._lock:
+                self._names = MappingProxyType({**names, **self._guests})
+            self._signature = signature
         self._looked_ns = looked_ns
         return changed
 

@@ -15,16 +15,17 @@ from typing_extensions import Self
 
 from st4vla.contracts.action import ActionNormalizer
 from st4vla.contracts.errors import PromptError
-from st4vla.contracts.manifests import Bundle, CpuSettings, EnginesManifest, degradation
+from st4vla.contracts.manifests import GRAPH_NAMES, Bundle, CpuSettings, EnginesManifest, degradation
 from st4vla.runtime.chunking import FREE, Splice
 from st4vla.runtime.engines.backend import Backend
 from st4vla.runtime.engines.engine import Engine
-from st4vla.runtime.golden import load_golden
+from st4vla.runtime.golden import golden_part, load_golden, load_golden_chunk, measure_parity, require_parity
 from st4vla.runtime.noise import seeded_noise
 from st4vla.runtime.policy import Acted, PlanTensors, PolicyInfo, Views
 from st4vla.runtime.sampler import Sampler
 
 LOG = logging.getLogger(__name__)
+NOT_SERVED = "it is not served; flash the bundle again"
 
 
 class BundlePolicy:
@@ -75,6 +76,22 @@ class BundlePolicy:
         """Run every engine on the bundle's golden inputs."""
         for name, engine in self._engines.items():
             engine.warm_up(load_golden(self._bundle, name)[0])
+
+    def require_parity(self) -> None:
+        """Compare every engine as it was loaded here, and all of them together, with the bundle's golden numbers.
+
+        Raises:
+            ParityError: One of them differs too much.
+        """
+        known, golden = load_golden_chunk(self._bundle)
+        for name in GRAPH_NAMES:
+            engine = self._engines[name]
+            inputs, outputs = load_golden(self._bundle, name)
+            parity = measure_parity(outputs, engine.run(inputs))
+            require_parity(self._bundle, name, parity, f"engine {name!r} as it was loaded", NOT_SERVED)
+            known |= golden_part(self._bundle, engine, known)
+        actions = measure_parity({"actions": golden}, known)
+        require_parity(self._bundle, "actions", actions, "the chunk of all engines as they were loaded", NOT_SERVED)
 
     def plan(self, views: Views, instruction: str) -> PlanTensors:
         """Run System 2 on uint8 views [V, H, W, 3].

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,7 +15,6 @@ from st4vla.contracts.errors import (
     FileMissingError,
     FingerprintMismatchError,
     ManifestError,
-    ParityError,
 )
 from st4vla.contracts.files import file_entry, read_manifest, verify_files, write_manifest
 from st4vla.contracts.folders import replaced_folder
@@ -33,17 +32,12 @@ from st4vla.contracts.manifests import (
 )
 from st4vla.runtime.cpu_settings import find_cpu_settings
 from st4vla.runtime.engines.backend import Backend, Progress, no_progress
-from st4vla.runtime.engines.engine import Array, Engine
+from st4vla.runtime.engines.engine import Engine
 from st4vla.runtime.engines.onnx_runtime import OnnxRuntimeBackend
-from st4vla.runtime.golden import load_golden, load_golden_chunk, measure_parity
-from st4vla.runtime.sampler import Sampler
+from st4vla.runtime.golden import golden_part, load_golden, load_golden_chunk, measure_parity, require_parity
 
-#: Largest relative difference from the golden outputs of a bundle in float32; export is held to it too.
-FLOAT32_BOUND = 1e-4
-#: What a quantised graph may be farther from them than it was when it was quantised, as a factor and in addition: other
-#: processors add in another order, after which other numbers are rounded up.
-QUANTIZED_FACTOR, QUANTIZED_EXTRA = 1.5, 5e-3
 TIMED_RUNS = 5
+REFUSED = "no engines were written"
 
 
 def default_engines_folder(bundle: Bundle) -> Path:
@@ -102,13 +96,13 @@ def compile_bundle(
             # One at a time: not every device could hold two engines beside a compiler.
             with backend.load(compiled, tensors) as engine:
                 parity, latency_ms = _measure(bundle, engine)
-                known |= _answer(bundle, engine, known)
-            _check_parity(f"engine {name!r} of {backend.name}", parity, _bound(bundle, name))
+                known |= golden_part(bundle, engine, known)
+            require_parity(bundle, name, parity, f"engine {name!r} of {backend.name}", REFUSED)
             precision = precision_of(bundle.manifest.quantization, name)
             engines[name] = EngineEntry(compiled.name, precision, compile_s, parity, latency_ms)
             report(f"{name}: compiled in {compile_s:.2f} s, parity {parity.max_relative:.1e}, {latency_ms:.2f} ms")
         actions = measure_parity({"actions": golden}, known)
-        _check_parity(f"the chunk of all engines of {backend.name}", actions, _bound(bundle, "actions"))
+        require_parity(bundle, "actions", actions, f"the chunk of all engines of {backend.name}", REFUSED)
         report(f"actions: parity {actions.max_relative:.1e}")
         if fingerprint.cores:
             engines |= find_cpu_settings(bundle, backend, work, engines, fingerprint.cores, report=report)
@@ -172,27 +166,3 @@ def _measure(bundle: Bundle, engine: Engine) -> tuple[Parity, float]:
         times_ms.append((time.perf_counter() - start) * 1e3)
     # Afterwards, because threads that numpy compares with may keep looking for work for a while.
     return measure_parity(golden, answers), statistics.median(times_ms)
-
-
-def _answer(bundle: Bundle, engine: Engine, known: Mapping[str, Array]) -> dict[str, Array]:
-    """Return an engine's part in the golden chunk, from what the engines before it made of the golden inputs."""
-    if engine.name == "sampler":
-        return {"actions": Sampler(engine, bundle.manifest.sampler.num_steps).sample(known)}
-    return engine.run({spec.name: known[spec.name] for spec in engine.inputs})
-
-
-def _bound(bundle: Bundle, what: str) -> float:
-    """Return how far a graph, or ``actions``, may be from the golden numbers, relative to the largest of them."""
-    quantization = bundle.manifest.quantization
-    if quantization is None:
-        return FLOAT32_BOUND
-    return QUANTIZED_FACTOR * quantization.expected[what].max_relative + QUANTIZED_EXTRA
-
-
-def _check_parity(what: str, parity: Parity, bound: float) -> None:
-    if not parity.max_relative <= bound:
-        msg = (
-            f"{what} differs from the golden outputs by {parity.max_relative:.2e} (relative), allowed is {bound:.0e}; "
-            "no engines were written"
-        )
-        raise ParityError(msg)

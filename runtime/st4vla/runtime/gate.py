@@ -152,8 +152,9 @@ class CurveGate(Gate):
         """Stop; handshakes that come later are refused by ZeroMQ itself."""
         if self._stopping.is_set():
             return
-        self._handshakes.stop()
         self._stopping.set()
+        # The end of the events wakes the thread.
+        self._handshakes.stop()
         self._thread.join(STOP_S)
         if self._thread.is_alive():
             LOG.warning("the list of clients is still being read; stopping without it")

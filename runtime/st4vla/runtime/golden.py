@@ -8,10 +8,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from st4vla.contracts.errors import ManifestError
+from st4vla.contracts.errors import ManifestError, ParityError
 from st4vla.contracts.manifests import Bundle, GraphSpec, Parity
-from st4vla.runtime.engines.engine import Array
+from st4vla.runtime.engines.engine import Array, Engine
+from st4vla.runtime.sampler import Sampler
 
+#: Largest relative difference from the golden outputs of a bundle in float32; export is held to it too.
+FLOAT32_BOUND = 1e-4
+#: What a quantised graph may be farther from them than it was when it was quantised, as a factor and in addition: other
+#: processors add in another order, after which other numbers are rounded up.
+QUANTIZED_FACTOR, QUANTIZED_EXTRA = 1.5, 5e-3
 CHUNK_INPUTS = ("views", "token_ids", "noise", "prefix", "prefix_weights")
 
 
@@ -55,6 +61,44 @@ def measure_parity(golden: Mapping[str, Array], actual: Mapping[str, Array]) -> 
         max_relative=max(parity.max_relative for parity in parities),
         cosine=min(parity.cosine for parity in parities),
     )
+
+
+def golden_part(bundle: Bundle, engine: Engine, known: Mapping[str, Array]) -> dict[str, Array]:
+    """Return an engine's part in the golden chunk, from what the engines before it made of the golden inputs.
+
+    The sampler's part is `actions`; that of the others is what they put out.
+
+    Raises:
+        EngineError: The engine failed.
+    """
+    if engine.name == "sampler":
+        return {"actions": Sampler(engine, bundle.manifest.sampler.num_steps).sample(known)}
+    return engine.run({spec.name: known[spec.name] for spec in engine.inputs})
+
+
+def require_parity(bundle: Bundle, what: str, parity: Parity, shown: str, consequence: str) -> None:
+    """Refuse what is too far from the golden numbers, relative to the largest of them.
+
+    Args:
+        bundle: Whose numbers they are.
+        what: A graph, or ``actions``.
+        parity: How far it is.
+        shown: How the message calls it.
+        consequence: What follows, for the message.
+
+    Raises:
+        ParityError: It is farther than a bundle of this form may be.
+    """
+    quantization = bundle.manifest.quantization
+    bound = FLOAT32_BOUND
+    if quantization is not None:
+        bound = QUANTIZED_FACTOR * quantization.expected[what].max_relative + QUANTIZED_EXTRA
+    if not parity.max_relative <= bound:
+        msg = (
+            f"{shown} differs from the golden outputs by {parity.max_relative:.2e} (relative), allowed is {bound:.0e}; "
+            f"{consequence}"
+        )
+        raise ParityError(msg)
 
 
 def _load(bundle: Bundle, keys: Sequence[str]) -> list[Array]:

@@ -45,6 +45,8 @@ POLL_MS = 100
 SWITCH_INTERVAL_S = 0.0005
 #: How long a server that stops tries to deliver its last replies.
 LINGER_MS = 200
+#: The same for one that hands its address over: whoever takes it over waits for that.
+HAND_OVER_LINGER_MS = 10
 #: How soon a client that could not take a message is tried again.
 RETRY_MS = 2
 #: How many messages are taken in before the thread looks up.
@@ -88,6 +90,7 @@ class Server:
         self._outbox = Outbox()
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._stop = threading.Event()
+        self._stopped = False
         self._sequence = itertools.count(1)
         self._wire: threading.Thread | None = None
 
@@ -109,9 +112,21 @@ class Server:
 
     def stop(self) -> None:
         """Stop all threads and free the address. Waits for a running engine call to end, whose answer is sent still."""
-        if self._stop.is_set():
+        if self._stopped:
             return
+        self._stopped = True
         self.core.stop()
+        self._free_address(LINGER_MS)
+        os.close(self._event)
+
+    def hand_over(self) -> None:
+        """Free the address at once, for another process; `stop` does the rest.
+
+        A running engine call is not waited for, and its answer is not sent.
+        """
+        self._free_address(HAND_OVER_LINGER_MS)
+
+    def _free_address(self, linger_ms: int) -> None:
         self._stop.set()
         if self._wire is not None:
             self._wake()
@@ -119,9 +134,8 @@ class Server:
         with self._lock:
             self._gate.close()
             if self._router is not None:
-                self._router.close()
+                self._router.close(linger_ms)
                 self._router = None
-        os.close(self._event)
         self._context.destroy(linger=0)
 
     def _bound(self) -> zmq.Socket[bytes]:

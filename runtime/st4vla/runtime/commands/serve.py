@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-import threading
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,28 +15,27 @@ from st4vla.contracts.action import ActionSpec
 from st4vla.contracts.clock import NS_PER_MS, NS_PER_S
 from st4vla.contracts.command_line import Command, require_positive
 from st4vla.contracts.errors import UsageError
-from st4vla.contracts.manifests import Bundle, EnginesManifest, degradation
+from st4vla.contracts.manifests import Bundle, EnginesManifest
 from st4vla.contracts.staleness import AgeBounds, Staleness
 from st4vla.runtime.bundle_policy import BundlePolicy
 from st4vla.runtime.change import ChangeConfig
 from st4vla.runtime.chunking import ChunkingConfig
 from st4vla.runtime.compiling import default_engines_folder, open_engines
-from st4vla.runtime.core import Core
 from st4vla.runtime.curve import ServerKeys
 from st4vla.runtime.device import this_device
-from st4vla.runtime.doors.opening import open_doors
 from st4vla.runtime.doors.options import HELP as DOOR_HELP
 from st4vla.runtime.doors.options import parse_door
 from st4vla.runtime.engines.catalogue import choose_backend
 from st4vla.runtime.memory import keep_freed_memory
 from st4vla.runtime.monitoring import Monitor
 from st4vla.runtime.observer import Observer
+from st4vla.runtime.orders import Orders, die_with_parent
 from st4vla.runtime.policy import PolicyInfo
 from st4vla.runtime.recording.needed import require_record_extra
 from st4vla.runtime.safe_bind import require_safe_bind
 from st4vla.runtime.scheduler import SchedulingConfig
-from st4vla.runtime.server import SWITCH_INTERVAL_S, Server
-from st4vla.runtime.systemd import ServiceNotifier
+from st4vla.runtime.server import SWITCH_INTERVAL_S
+from st4vla.runtime.serving import Serving, Standby
 
 if TYPE_CHECKING:
     from st4vla.runtime.recording.recording import Recording
@@ -78,6 +77,11 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--metrics",
         metavar="HOST:PORT",
         help="serve /live, /ready, /metrics and /snapshot there over HTTP, such as 127.0.0.1:9464 (default: off)",
+    )
+    parser.add_argument(
+        "--standby",
+        action="store_true",
+        help="for `st4vla device run`: load, check, and wait for its words on standard input before listening",
     )
     parser.add_argument(
         "--record",
@@ -124,6 +128,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> Mapping[str, Any]:
+    if options.standby:
+        die_with_parent()
     require_positive(options, "plan_hz", "max_clients", "system1_threads", "system2_threads", "record_limit_gb")
     for text in options.door:
         parse_door(text)
@@ -134,43 +140,35 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     backend = choose_backend(options.backend)
     folder = options.engines or default_engines_folder(bundle)
     engines = open_engines(folder, bundle, this_device().fingerprint(backend))
-    stop = threading.Event()
+    orders = Orders("stand_by" if options.standby else "serve")
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: orders.give("end"))
     keep_freed_memory()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     threads = {"system1_threads": options.system1_threads, "system2_threads": options.system2_threads}
+    serving = Serving(
+        bundle,
+        config,
+        options.bind,
+        keys,
+        options.door,
+        record=lambda info: _recording(options, info, config, engines),
+    )
+    load = partial(BundlePolicy, bundle, engines, folder, backend, **threads)
+    monitor = partial(_monitor, address=options.metrics)
+    if options.standby:
+        if options.metrics is not None:
+            # A wrong address, or a missing package, must show before anything is handed over, and costs no time then.
+            Monitor(Observer(bundle.manifest.name, bundle.digest), options.metrics)
+        with load() as policy:
+            return Standby(serving, policy, orders, monitor).run()
     observer = Observer(bundle.manifest.name, bundle.digest)
-    with (
-        _monitor(observer, options.metrics),
-        BundlePolicy(bundle, engines, folder, backend, **threads) as policy,
-        _recording(options, policy.info, config, engines) as recording,
-    ):
+    with monitor(observer), load() as policy:
         policy.warm_up()
-        core = Core(policy, config, recording)
-        core.diagnosis.watch("degraded_bundle", lambda: degradation(bundle.manifest))
-        if recording is not None:
-            core.diagnosis.watch("recording_ended", recording.why_failed)
-        server = Server(core, options.bind, keys)
-        server.start()
-        try:
-            with open_doors(core, options.door) as doors:
-                for door in doors:
-                    print(f"door {door.address}")
-                if keys is not None:
-                    print(f"clients that are let in: {', '.join(sorted(keys.clients.allowed.values())) or 'none yet'}")
-                observer.serving(core, doors)
-                with ServiceNotifier(observer):
-                    print(f"serving {bundle.manifest.name} on {server.endpoint}", flush=True)
-                    stop.wait()
-                observer.stopping()
-        finally:
-            server.stop()
-    told = {} if recording is None else {"recording": recording.summary()}
-    return {"endpoint": server.endpoint, **server.core.counts, **told}
+        return serving.serve(policy, orders, observer, say=partial(print, flush=True))
 
 
-def _monitor(observer: Observer, address: str | None) -> AbstractContextManager[object]:
+def _monitor(observer: Observer, address: str | None) -> AbstractContextManager[Monitor | None]:
     if address is None:
         return nullcontext()
     monitor = Monitor(observer, address)

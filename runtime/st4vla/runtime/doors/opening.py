@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from st4vla.contracts.errors import UsageError
+from st4vla.contracts.errors import PortInUseError, UsageError
 from st4vla.runtime.doors.dialect import Dialect
 from st4vla.runtime.doors.door import Core, Door
 from st4vla.runtime.doors.gr00t import Gr00tDialect
@@ -20,6 +21,8 @@ DIALECTS: dict[str, Callable[[Core, DoorOptions], Dialect]] = {
     "gr00t": Gr00tDialect,
     "starvla": StarvlaDialect,
 }
+#: How soon an address that is to become free is tried again.
+AGAIN_S = 0.01
 
 
 def make_door(core: Core, options: DoorOptions) -> Door:
@@ -37,8 +40,13 @@ def make_door(core: Core, options: DoorOptions) -> Door:
 
 
 @contextmanager
-def open_doors(core: Core, texts: Sequence[str]) -> Iterator[list[Door]]:
+def open_doors(core: Core, texts: Sequence[str], patience_s: float = 0.0) -> Iterator[list[Door]]:
     """Open the doors that ``--door`` asks for, and close them in the end, whatever happens.
+
+    Args:
+        core: Who answers.
+        texts: What was asked for.
+        patience_s: How long to wait for an address that somebody is about to leave.
 
     Raises:
         UsageError: One of them cannot be read or does not fit the bundle.
@@ -52,8 +60,21 @@ def open_doors(core: Core, texts: Sequence[str]) -> Iterator[list[Door]]:
         raise UsageError(msg)
     # All are made before the first one opens, so that a mistake in the last opens none.
     doors = [make_door(core, options) for options in wanted]
+    until = time.monotonic() + patience_s
     with ExitStack() as opened:
         for door in doors:
-            door.start()
+            _start(door, until)
             opened.callback(door.stop)
         yield doors
+
+
+def _start(door: Door, until: float) -> None:
+    while True:
+        try:
+            door.start()
+        except PortInUseError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(AGAIN_S)
+        else:
+            return
