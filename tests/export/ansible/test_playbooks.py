@@ -37,7 +37,10 @@ class Controller:
         }
         shared = {
             "ansible_connection": "local",
+            "ansible_remote_tmp": str(folder / "remote"),
             "ansible_python_interpreter": sys.executable,
+            "st4vla_poll_s": 1,
+            "st4vla_serial": ["100%"],
             "st4vla_command": list(next(iter(devices.values())).command),
         }
         inventory = {"st4vla": {"hosts": hosts, "vars": shared}}
@@ -99,9 +102,7 @@ def test_a_fleet_is_flashed_once_and_files_that_are_there_do_not_travel(controll
 def test_check_mode_asks_each_device_and_changes_none(controller: Controller, house: Any) -> None:
     bundle = house.bundle("first", planner_bin=b"shared")
     controller.devices["arm1"].refuse("this bundle is for JetPack 36.4")
-    recap = controller(
-        "flash", "--check", ok=False, st4vla_bundle=bundle, st4vla_serial=["100%"], st4vla_failure_budget=50
-    )
+    recap = controller("flash", "--check", ok=False, st4vla_bundle=bundle, st4vla_failure_budget=50)
     assert recap["arm1"]["failed"] == 1
     assert "this bundle is for JetPack 36.4" in controller.said
     for device in controller.devices.values():
