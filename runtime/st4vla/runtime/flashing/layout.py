@@ -7,9 +7,11 @@
     ├── state.json           which slot serves, what is on trial, counters: one file, so one instant (`DeviceState`)
     ├── trust.json           the list of trusted keys, in its envelope
     ├── record.jsonl         what happened and why, a line each
-    ├── lock                 held by whoever changes objects or slots
+    ├── lock                 held by whoever changes objects, offers or the list of keys, for the moment that takes
+    ├── installing.lock      held by whoever installs, for as long as that takes
     ├── control.sock         where the supervisor listens
     ├── objects/ab/ab12...   files of bundles by their SHA-256, whole and verified, never written to again
+    ├── cache/               what engine libraries keep from one build to the next
     ├── incoming/ab12....part  objects on their way
     ├── offers/DIGEST/       bundle.json and release.json of bundles whose objects arrive
     └── slots/a, slots/b
@@ -84,8 +86,18 @@ class Layout:
 
     @property
     def lock(self) -> Path:
-        """Held while objects or slots are changed."""
+        """Held while objects, offers or the list of keys are changed."""
         return self.root / "lock"
+
+    @property
+    def installing(self) -> Path:
+        """Held while a bundle is installed into a slot."""
+        return self.root / "installing.lock"
+
+    @property
+    def cache(self) -> Path:
+        """What engine libraries keep from one build to the next."""
+        return self.root / "cache"
 
     @property
     def control(self) -> Path:
