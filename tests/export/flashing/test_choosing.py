@@ -30,7 +30,7 @@ def test_a_share_is_shown_as_it_is_written() -> None:
 
 @pytest.mark.parametrize("text", ["-1", "101%", "1.5", "nan%", "x", "", "-3%"])
 def test_a_share_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="--canary .*: give a share such as 10%"):
+    with pytest.raises(UsageError, match=r"--canary .*: give a share such as 10%"):
         read_share(text, "--canary")
 
 

@@ -91,8 +91,10 @@ class Session:
             try:
                 await self.connect()
             except RefusedError as error:
+                await self.close()
                 return self.result("failed", str(error), error=error.error, step=error.step)
             except St4vlaError as error:
+                await self.close()
                 if left == 0 or not (isinstance(error, LinkError) and error.again):
                     return self.result("unreachable", str(error), error=type(error).__name__)
                 await asyncio.sleep(self._plan.patience.first_pause_s)
