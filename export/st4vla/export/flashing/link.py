@@ -29,7 +29,7 @@ class Link:
 
     Attributes:
         sent: Bytes written to it so far.
-        heard: Whether the device has said anything.
+        talked_s: From the beginning to the device's last word.
     """
 
     def __init__(self, device: Device) -> None:
@@ -63,11 +63,11 @@ class Link:
             fcntl.fcntl(self._input, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._buffer = MessageBuffer()
         self._answers: deque[Answer] = deque()
-        self.heard = False
+        self.talked_s = 0.0
         self._errors_said = b""
         self._loop.add_reader(self._errors, self._take_errors)
         self._closed = False
-        self._moved_s = self._loop.time()
+        self._begin_s = self._moved_s = self._loop.time()
 
     async def send(self, message: Request) -> None:
         """Write a message, as fast as the pipe takes it.
@@ -102,14 +102,14 @@ class Link:
             try:
                 data = os.read(self._output, READ_BYTES)
             except BlockingIOError:
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._readable(), silence_s - quiet_s)
+                await self._readable(silence_s - quiet_s)
                 continue
             if not data:
                 raise await self._ended()
             self._moved_s = self._loop.time()
             self._answers.extend(decode_answer(body) for body in self._buffer.feed(data))
-            self.heard = self.heard or bool(self._answers)
+            if self._answers:
+                self.talked_s = self._moved_s - self._begin_s
         return self._answers.popleft()
 
     async def close(self) -> None:
@@ -132,7 +132,7 @@ class Link:
 
     async def _ended(self) -> LinkError:
         status = await self._exit_status()
-        return explain(self.device, status, self._complaint(), heard=self.heard)
+        return explain(self.device, status, self._complaint(), heard=self.talked_s > 0)
 
     async def _exit_status(self) -> int | None:
         """Return the exit status of `ssh`, or None when it does not end in a while."""
@@ -163,12 +163,16 @@ class Link:
         finally:
             self._loop.remove_writer(self._input)
 
-    async def _readable(self) -> None:
+    async def _readable(self, timeout_s: float) -> None:
+        """Wait until there is something to read, or for so long."""
         ready = self._loop.create_future()
         self._loop.add_reader(self._output, _settle, ready)
+        # Not `asyncio.wait_for`: until Python 3.12 it loses a cancellation that comes together with the result.
+        timer = self._loop.call_later(timeout_s, _settle, ready)
         try:
             await ready
         finally:
+            timer.cancel()
             self._loop.remove_reader(self._output)
 
 
