@@ -5,8 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # apt needs root; where it is missing, the packages are named so that an administrator can install them.
-APT_PACKAGES := cmake iproute2 iptables libegl1 libosmesa6 libturbojpeg0-dev libzmq3-dev openssh-client \
-  openssh-server pkg-config
+APT_PACKAGES := cmake iproute2 iptables libegl1 libosmesa6 libturbojpeg0-dev libzmq3-dev pkg-config
 # What `firmware-check` needs besides: clang and its fuzzer, clang-tidy, and aarch64 with an emulator.
 FIRMWARE_PACKAGES := clang clang-tidy libclang-rt-14-dev g++-aarch64-linux-gnu qemu-user-static
 ROBOSUITE := robosuite==1.5.2
