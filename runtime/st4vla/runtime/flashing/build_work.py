@@ -54,6 +54,7 @@ def do_job(job: BuildJob, say: Say) -> Built:
     else:
         with BundlePolicy(bundle, engines, folder, backend) as policy:
             policy.warm_up()
+            policy.require_parity()
     return Built()
 
 

@@ -23,8 +23,16 @@ from st4vla.runtime.flashing.build_job import BuildAnswer, BuildFailure, BuildJo
 POLL_S = 0.1
 #: So much of what an engine library printed goes into a message.
 TAIL_CHARACTERS = 300
-#: What libraries say when `malloc` gave them nothing.
-NO_MEMORY = ("bad_alloc", "Failed to allocate", "out of memory", "Cannot allocate memory")
+#: What libraries say, in small letters, when they are given no memory, or none to be loaded into.
+NO_MEMORY = (
+    "bad_alloc",
+    "memoryerror",
+    "memory allocation",
+    "out of memory",
+    "failed to allocate",
+    "cannot allocate memory",
+    "failed to map segment",
+)
 _MIB = 1 << 20
 _decoder: msgspec.json.Decoder[BuildAnswer] = msgspec.json.Decoder(BuildAnswer)
 
@@ -114,7 +122,7 @@ def _listen(
 def _error(failure: BuildFailure, job: BuildJob) -> St4vlaError:
     """Return the error that a process met, as one of ours."""
     kind = getattr(errors, failure.error, None)
-    if failure.error == MemoryError.__name__ or any(words in failure.message for words in NO_MEMORY):
+    if failure.error == MemoryError.__name__ or _lacks_memory(failure.message):
         return _too_little_memory(job, failure.message)
     if isinstance(kind, type) and issubclass(kind, St4vlaError):
         return kind(failure.message)
@@ -124,7 +132,8 @@ def _error(failure: BuildFailure, job: BuildJob) -> St4vlaError:
 def _death(status: int, job: BuildJob, printed: str) -> St4vlaError:
     """Return what to say of a process that ended without a word."""
     said = f"; the last that it printed: {printed}" if printed else ""
-    if any(words in printed for words in (*NO_MEMORY, MemoryError.__name__)) or status == -signal.SIGKILL:
+    # Without another reason, SIGKILL is the kernel's, which had no memory for all.
+    if _lacks_memory(printed) or status == -signal.SIGKILL:
         return _too_little_memory(job, f"the process ended with status {status}{said}")
     how = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
     return EngineError(f"{job.action} ended with {how} before it was done{said}; `st4vla device log` has the steps")
@@ -136,6 +145,10 @@ def _too_little_memory(job: BuildJob, detail: str) -> PreflightError:
         f"{job.action} had {had} memory and needs more{f' ({detail})' * bool(detail)}: "
         "end other programs, raise build.memory_bytes in device.json, or flash a smaller bundle"
     )
+
+
+def _lacks_memory(said: str) -> bool:
+    return any(words in said.lower() for words in NO_MEMORY)
 
 
 def _status(process: int) -> int:
