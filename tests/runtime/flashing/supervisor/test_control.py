@@ -162,6 +162,19 @@ def test_a_watcher_that_never_reads_costs_the_flash_nothing(layout: Layout, supe
     stuck.socket.close()
 
 
+def test_one_who_hears_nothing_new_hears_the_last_word_again(
+    layout: Layout, supervisor: Deciding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(controlling, "AGAIN_S", 0.05)
+    monkeypatch.setattr(controlling, "LOOK_S", 0.05)
+    supervisor.flash = Flash("new", "d")
+    supervisor.flash.say(Progress("compile", "planner", 0.5))
+    link = Link(layout)
+    link.send(Watch())
+    assert [link.get() for _ in range(3)] == [Progress("compile", "planner", 0.5)] * 3
+    supervisor.flash.finish(supervisor.flash.succeeded("done"))
+
+
 def test_a_flash_is_cancelled_from_another_link(layout: Layout, supervisor: Deciding) -> None:
     link = Link(layout)
     link.send(Install("d"))
