@@ -30,10 +30,14 @@ from st4vla.contracts.errors import TransportError
 
 PROTOCOL = 1
 #: Bytes of a file in one message.
-DATA_BYTES = 1 << 18
+DATA_BYTES = 1 << 20
 #: A length beyond this is not ours: perhaps a greeting that a login shell printed.
 MAX_MESSAGE_BYTES = 1 << 24
 _LENGTH = struct.Struct("<I")
+#: MessagePack's empty binary (`bin 8`), and the beginning of one of any length (`bin 32`).
+_NO_BYTES = b"\xc4\x00"
+_BIN32 = 0xC6
+_BYTES = struct.Struct(">BI")
 
 
 class _Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
@@ -167,6 +171,16 @@ def encode(message: Request | Answer) -> bytes:
     """Return a message with its length before it."""
     body = _encoder.encode(message)
     return _LENGTH.pack(len(body)) + body
+
+
+def data_head(sha256: str, offset: int, size: int) -> bytes:
+    """Return the beginning of a `Data` message, length and all; its bytes, `size` of them, come right after it.
+
+    So a file's bytes can go their way without being copied into a message.
+    """
+    without = _encoder.encode(Data(sha256, offset, b"")).removesuffix(_NO_BYTES)
+    head = without + _BYTES.pack(_BIN32, size)
+    return _LENGTH.pack(len(head) + size) + head
 
 
 def decode_request(body: bytes) -> Request:

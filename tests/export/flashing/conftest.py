@@ -2,13 +2,19 @@
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import json
 import os
 import random
 import shlex
+import shutil
+import signal
+import socket
+import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -162,3 +168,63 @@ def told() -> Told:
 def plan(payload: Payload, told: Told) -> Plan:
     patience = Patience(welcome_s=20.0, answer_s=20.0, silence_s=20.0, retries=3, first_pause_s=0.01, probes=1)
     return Plan(payload, "0", patience, RateLimit(None), asyncio.Semaphore(8), told)
+
+
+@dataclass
+class Sshd:
+    """A real sshd on the loopback; its host `stand-in` of `config` runs a device that follows a script."""
+
+    folder: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "ssh_config"
+
+    def device(self, fleet: Fleet, *script: dict[str, Any]) -> Device:
+        # Of the words `COMMAND device agent`, the one before the last stands for the host.
+        fleet.device("device", *script)
+        rooms = shlex.quote(os.pathsep.join(sys.path))
+        command = f"PYTHONPATH={rooms} {fleet.ssh}"
+        return Device("stand-in", command=command, ssh_options=("-F", str(self.config)))
+
+    def cut(self) -> None:
+        """Kill every connection, as whoever notices a pulled cable."""
+        pid = self.process.pid
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            os.kill(int(child), signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    program = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
+    assert program is not None, "these tests need sshd: apt-get install openssh-server"
+    folder = tmp_path_factory.mktemp("sshd")
+    for name in ("host_key", "user_key"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
+    if os.getuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)
+    with socket.socket() as chosen:
+        chosen.bind(("127.0.0.1", 0))
+        port = chosen.getsockname()[1]
+    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {(folder / 'host_key.pub').read_text()}")
+    (folder / "sshd_config").write_text(
+        f"ListenAddress 127.0.0.1:{port}\nHostKey {folder}/host_key\nAuthorizedKeysFile {folder}/user_key.pub\n"
+        "StrictModes no\nUsePAM no\nPidFile none\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
+    )
+    (folder / "ssh_config").write_text(
+        f"Host stand-in\n  HostName 127.0.0.1\n  Port {port}\n  IdentityFile {folder}/user_key\n  IdentitiesOnly yes\n"
+        f"  UserKnownHostsFile {folder}/known_hosts\n  GlobalKnownHostsFile /dev/null\n  StrictHostKeyChecking yes\n"
+    )
+    process = subprocess.Popen([program, "-D", "-f", str(folder / "sshd_config"), "-E", str(folder / "log")])
+    try:
+        end_s = time.monotonic() + 20
+        while time.monotonic() < end_s and process.poll() is None:
+            with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+                break
+            time.sleep(0.02)
+        assert process.poll() is None, (folder / "log").read_text()
+        yield Sshd(folder, process)
+    finally:
+        process.terminate()
+        process.wait(20)

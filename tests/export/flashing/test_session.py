@@ -124,8 +124,8 @@ def test_a_device_that_falls_silent_is_given_up(fleet: Any, plan: Plan, request_
 
 def test_a_device_that_falls_silent_while_it_installs_is_asked_again_over_another_link(fleet: Any, plan: Plan) -> None:
     device = fleet.device("thor", {"hang_at": "compile"}, {})
-    assert flash(device, patient(plan, silence_s=0.3)).state == "flashed"
-    result = flash(fleet.device("odin", {"hang_at": "compile"}), patient(plan, silence_s=0.3, retries=1))
+    assert flash(device, patient(plan, install_silence_s=0.3)).state == "flashed"
+    result = flash(fleet.device("odin", {"hang_at": "compile"}), patient(plan, install_silence_s=0.3, retries=1))
     assert (result.state, result.connections) == ("failed", 2)
     assert "it has said nothing for 0.3 s; it goes on by itself" in result.message
 
@@ -160,10 +160,23 @@ def test_a_file_that_is_cut_short_while_it_is_sent_is_named(fleet: Any, plan: Pl
 
 
 def test_a_supervisor_that_is_not_up_yet_after_a_reboot_is_waited_for(fleet: Any, plan: Plan) -> None:
-    down = {"refuse": {"watch": ["receive", "ServerUnreachableError", "no supervisor runs"]}, "step_s": 0.02}
+    down = {"refuse": {"watch": ["receive", "TransportError", "no supervisor runs"]}, "step_s": 0.02}
     device = fleet.device("thor", {"cut_at": "trial", "step_s": 0.02}, down, {"step_s": 0.02})
     result = flash(device, plan)
     assert (result.state, result.connections) == ("flashed", 3)
+
+
+def test_a_device_that_forgot_and_has_no_supervisor_yet_is_waited_for_too(fleet: Any, plan: Plan) -> None:
+    down = {"refuse": {"install": ["receive", "TransportError", "no supervisor runs"]}}
+    device = fleet.device("thor", {"cut_at": "compile", "forget": True}, down, down, {})
+    result = flash(device, plan)
+    assert (result.state, result.connections) == ("flashed", 4)
+
+
+def test_a_device_without_a_supervisor_is_not_waited_for_at_first(fleet: Any, plan: Plan) -> None:
+    down = {"refuse": {"install": ["receive", "TransportError", "no supervisor runs"]}}
+    result = flash(fleet.device("thor", down), plan)
+    assert (result.state, result.message) == ("failed", "no supervisor runs")
 
 
 def test_a_link_that_is_cut_again_and_again_ends_and_says_that_the_device_goes_on(fleet: Any, plan: Plan) -> None:

@@ -57,4 +57,4 @@ def _told(answer: Answered) -> Mapping[str, Any]:
     }
 
 
-COMMAND = Command("Show what runs on devices: policy, slot, health, rates.", _configure, _run)
+COMMAND = Command("Show what runs on devices: policy, slot, health, rates.", _configure, _run, intermixed=True)

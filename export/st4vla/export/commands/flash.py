@@ -125,5 +125,8 @@ def _bytes_per_s(text: str) -> float:
 
 
 COMMAND = Command(
-    "Bring a signed bundle to devices, and see it serve there or the old one come back.", _configure, _run
+    "Bring a signed bundle to devices, and see it serve there or the old one come back.",
+    _configure,
+    _run,
+    intermixed=True,
 )

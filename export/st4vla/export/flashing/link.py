@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import signal
@@ -11,7 +12,7 @@ import subprocess
 from collections import deque
 
 from st4vla.contracts.errors import LinkError
-from st4vla.contracts.flash_messages import Answer, MessageBuffer, Request, decode_answer, encode
+from st4vla.contracts.flash_messages import Answer, MessageBuffer, Request, data_head, decode_answer, encode
 from st4vla.export.flashing.inventory import Device
 from st4vla.export.flashing.ssh import explain, ssh_command
 
@@ -29,7 +30,8 @@ class Link:
 
     Attributes:
         sent: Bytes written to it so far.
-        heard: Whether the device has said anything.
+        received: Bytes that came from it.
+        talked_s: From the beginning to the device's last word.
     """
 
     def __init__(self, device: Device) -> None:
@@ -39,7 +41,7 @@ class Link:
             LinkError: There is no such program.
         """
         self.device = device
-        self.sent = 0
+        self.sent = self.received = 0
         self._loop = asyncio.get_running_loop()
         command = ssh_command(device)
         try:
@@ -63,11 +65,11 @@ class Link:
             fcntl.fcntl(self._input, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._buffer = MessageBuffer()
         self._answers: deque[Answer] = deque()
-        self.heard = False
+        self.talked_s = 0.0
         self._errors_said = b""
         self._loop.add_reader(self._errors, self._take_errors)
         self._closed = False
-        self._moved_s = self._loop.time()
+        self._begin_s = self._moved_s = self._loop.time()
 
     async def send(self, message: Request) -> None:
         """Write a message, as fast as the pipe takes it.
@@ -75,16 +77,60 @@ class Link:
         Raises:
             BrokenPipeError: `ssh` reads no more; `receive` says why.
         """
-        left = memoryview(encode(message))
+        await self._write(encode(message))
+
+    async def send_data(self, file: int, sha256: str, offset: int, size: int) -> int:
+        """Write a `Data` message with a part of a file, which the system moves into the pipe without a copy of ours.
+
+        Args:
+            file: Descriptor to read.
+            sha256: Which object it is.
+            offset: Where the part begins.
+            size: How long it is.
+
+        Returns:
+            How many bytes there were; fewer than `size` if the file ended, and then the message is not whole.
+
+        Raises:
+            BrokenPipeError: As `send`.
+            OSError: The file cannot be read.
+        """
+        await self._write(data_head(sha256, offset, size))
+        done = 0
+        while done < size:
+            try:
+                moved = os.sendfile(self._input, file, offset + done, size - done)
+            except BlockingIOError:
+                await self._writable()
+                continue
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                # A file system whose files cannot be moved so.
+                block = os.pread(file, min(size - done, READ_BYTES), offset + done)
+                await self._write(block)
+                moved = len(block)
+            else:
+                self._note_sent(moved)
+            if not moved:
+                break
+            done += moved
+        return done
+
+    async def _write(self, data: bytes) -> None:
+        left = memoryview(data)
         while left:
             try:
                 written = os.write(self._input, left)
             except BlockingIOError:
                 await self._writable()
                 continue
-            self.sent += written
-            self._moved_s = self._loop.time()
+            self._note_sent(written)
             left = left[written:]
+
+    def _note_sent(self, size: int) -> None:
+        self.sent += size
+        self._moved_s = self._loop.time()
 
     async def receive(self, silence_s: float) -> Answer:
         """Return the device's next message.
@@ -102,14 +148,15 @@ class Link:
             try:
                 data = os.read(self._output, READ_BYTES)
             except BlockingIOError:
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._readable(), silence_s - quiet_s)
+                await self._readable(silence_s - quiet_s)
                 continue
             if not data:
                 raise await self._ended()
+            self.received += len(data)
             self._moved_s = self._loop.time()
             self._answers.extend(decode_answer(body) for body in self._buffer.feed(data))
-            self.heard = self.heard or bool(self._answers)
+            if self._answers:
+                self.talked_s = self._moved_s - self._begin_s
         return self._answers.popleft()
 
     async def close(self) -> None:
@@ -132,7 +179,7 @@ class Link:
 
     async def _ended(self) -> LinkError:
         status = await self._exit_status()
-        return explain(self.device, status, self._complaint(), heard=self.heard)
+        return explain(self.device, status, self._complaint(), heard=self.talked_s > 0)
 
     async def _exit_status(self) -> int | None:
         """Return the exit status of `ssh`, or None when it does not end in a while."""
@@ -163,12 +210,16 @@ class Link:
         finally:
             self._loop.remove_writer(self._input)
 
-    async def _readable(self) -> None:
+    async def _readable(self, timeout_s: float) -> None:
+        """Wait until there is something to read, or for so long."""
         ready = self._loop.create_future()
         self._loop.add_reader(self._output, _settle, ready)
+        # Not `asyncio.wait_for`: until Python 3.12 it loses a cancellation that comes together with the result.
+        timer = self._loop.call_later(timeout_s, _settle, ready)
         try:
             await ready
         finally:
+            timer.cancel()
             self._loop.remove_reader(self._output)
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 from st4vla.export.flashing.patience import Patience
 
 
@@ -13,18 +10,12 @@ class Retries:
 
     Args:
         patience: How many there may be.
-        clock: Seconds that only grow.
     """
 
-    def __init__(self, patience: Patience, clock: Callable[[], float] = time.monotonic) -> None:
-        self._patience, self._clock = patience, clock
+    def __init__(self, patience: Patience) -> None:
+        self._patience = patience
         self._failures = 0
-        self._opened_s = clock()
         self._furthest: tuple[int, int] = (-1, 0)
-
-    def opened(self) -> None:
-        """Note that a link stands."""
-        self._opened_s = self._clock()
 
     def reached(self, stage: int, amount: int = 0) -> None:
         """Note how far the flash is: a number for the stage, and a number that grows within it."""
@@ -32,13 +23,13 @@ class Retries:
             self._furthest = (stage, amount)
             self._failures = 0
 
-    def pause_s(self, *, stood: bool) -> float | None:
+    def pause_s(self, talked_s: float) -> float | None:
         """Return how long to wait before the next link, or None when it is enough.
 
         Args:
-            stood: Whether the device had answered on the link that was lost.
+            talked_s: From the beginning of the link that was lost to the last word of the device on it.
         """
-        if stood and self._clock() - self._opened_s >= self._patience.steady_s:
+        if talked_s >= self._patience.steady_s:
             self._failures = 0
         if self._failures >= self._patience.retries:
             return None

@@ -22,8 +22,8 @@ from st4vla.export.flashing.results import Result, State
 from st4vla.export.flashing.retrying import Retries
 from st4vla.export.flashing.uploading import Upload
 
-#: A device that has just come up answers so before its supervisor runs.
-_NOT_UP_YET = ServerUnreachableError.__name__
+#: A device that has just come up answers so before its supervisor runs, and one whose supervisor ends meanwhile.
+_NOT_UP = (TransportError.__name__, ServerUnreachableError.__name__)
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ class Session:
         self._plan = plan
         self._link: Link | None = None
         self._retries = Retries(plan.patience)
+        self._asked = False
         self._sent = self._wanted = self._connections = self._installs = 0
         #: The device's last flash when it was asked to install ours; whatever is told of that one is not told of ours.
         self._before: str | None = None
@@ -91,8 +92,10 @@ class Session:
             try:
                 await self.connect()
             except RefusedError as error:
+                await self.close()
                 return self.result("failed", str(error), error=error.error, step=error.step)
             except St4vlaError as error:
+                await self.close()
                 if left == 0 or not (isinstance(error, LinkError) and error.again):
                     return self.result("unreachable", str(error), error=type(error).__name__)
                 await asyncio.sleep(self._plan.patience.first_pause_s)
@@ -141,19 +144,19 @@ class Session:
 
     async def _until_finished(self) -> Result:
         while True:
+            asked_before = self._asked
             try:
                 return await self._on_one_link()
             except LinkError as error:
                 await self._wait_for_another(error)
             except RefusedError as error:
-                if self._installs == 0 or error.error != _NOT_UP_YET:
+                if error.error not in _NOT_UP or not (asked_before or self._installs):
                     raise
                 await self._wait_for_another(LinkError(str(error), again=True))
 
     async def _on_one_link(self) -> Result:
         status = self.status if self._link is not None and self.status is not None else await self.connect()
-        self._retries.opened()
-        if self._installs > 0:
+        if self._asked:
             told = await self._told_of_install(status)
             if told is not None:
                 return told
@@ -186,8 +189,7 @@ class Session:
                     f"it was asked {self._installs} times to install, and forgot it each time; does it lose its power?"
                 )
                 raise FlashError(msg)
-            self._installs += 1
-            self._before = _last_attempt(status)
+            self._asked, self._before = True, _last_attempt(status)
         finished = await self._follow(Install(plan.payload.digest, plan.dry_run))
         return self._result_of(finished.outcome)
 
@@ -203,12 +205,12 @@ class Session:
 
     async def _follow(self, request: Install | Watch) -> Finished:
         """Ask, and show what the device says until its flash has ended."""
-        link, plan = self._open_link, self._plan
+        link, plan, begun = self._open_link, self._plan, False
         # Why a pipe is broken, `receive` finds out.
         with contextlib.suppress(BrokenPipeError):
             await link.send(request)
         while True:
-            answer = await link.receive(plan.patience.silence_s)
+            answer = await link.receive(plan.patience.install_silence_s)
             if isinstance(answer, Finished):
                 return answer
             if isinstance(answer, Refused):
@@ -216,6 +218,9 @@ class Session:
             if not isinstance(answer, Progress):
                 msg = f"it answers with {answer!r:.100} while it installs; both sides need the same st4vla"
                 raise TransportError(msg)
+            if not begun and isinstance(request, Install):
+                self._installs += 1
+            begun = True
             self._step = answer.step
             self._retries.reached(1 + STEPS.index(answer.step))
             plan.reporter.progress(self.device, answer)
@@ -226,10 +231,10 @@ class Session:
         Raises:
             LinkError: That is of no use, or was done often enough.
         """
-        stood = self._link is not None and self._link.heard
+        talked_s = 0.0 if self._link is None else self._link.talked_s
         await self.close()
         # What was reached before can be reached again, unless somebody must first do something about it.
-        pause_s = self._retries.pause_s(stood=stood) if error.again else None
+        pause_s = self._retries.pause_s(talked_s) if error.again else None
         if pause_s is None:
             raise LinkError(f"{error}{self.ending}", again=False) from error
         self._plan.reporter.note(self.device, f"{error}; tried again in {pause_s:g} s")
@@ -238,7 +243,7 @@ class Session:
     @property
     def ending(self) -> str:
         """What becomes of a device that nobody waits for, as the end of a sentence."""
-        if self._installs > 0:
+        if self._asked:
             return "; it goes on by itself: `st4vla devices` will show how it ended"
         return "; it is as before, and keeps what has arrived" if self._step == "receive" else "; it is as before"
 

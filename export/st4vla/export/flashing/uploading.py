@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import Counter
 from collections.abc import Callable
 
 from st4vla.contracts.errors import FileAlteredError, FileMissingError, TransportError
-from st4vla.contracts.flash_messages import Data, Refused, Stored, Wanted, WantedObject
+from st4vla.contracts.flash_messages import Refused, Stored, Wanted, WantedObject
 from st4vla.export.flashing.link import Link
 from st4vla.export.flashing.payload import Payload
 from st4vla.export.flashing.rate import RateLimit
@@ -88,12 +87,11 @@ class Upload:
             while True:
                 block = min(self._limit.block_bytes, size - offset)
                 await self._limit.take(block)
-                data = os.pread(stream.fileno(), block, offset)
-                if len(data) < block:
-                    msg = f"{path} was altered while it was sent: it ends after {offset + len(data)} bytes"
-                    raise FileAlteredError(msg)
                 # An empty file travels too, as one message without bytes.
-                await self._link.send(Data(wanted.sha256, offset, data))
+                there = await self._link.send_data(stream.fileno(), wanted.sha256, offset, block)
+                if there < block:
+                    msg = f"{path} was altered while it was sent: it ends after {offset + there} bytes"
+                    raise FileAlteredError(msg)
                 offset += block
                 self.done += block
                 told()

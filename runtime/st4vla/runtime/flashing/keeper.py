@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,7 +23,8 @@ END_S = 10.0
 #: One that ended so often in a row is down for whoever asks, also while it is started once more.
 MANY = 5
 
-Start = Callable[[SlotName], ServerProcess]
+#: Starts the server of a slot; the second argument says whether another one serves meanwhile.
+Start = Callable[[SlotName, bool], ServerProcess]
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,7 @@ class Keeper:
 
     def _begin(self, slot: SlotName) -> None:
         try:
-            self.server = self._start(slot)
+            self.server = self._start(slot, False)
         except OSError as error:
             self.why_down = f"the server cannot be started: {error.strerror}"
             self._be_patient(monotonic_ns())
@@ -205,11 +207,13 @@ class Retiring:
                 server.kill()
 
     def finish(self) -> None:
-        """Wait until all have ended."""
+        """Wait until all have ended, and kill those that do not."""
+        until = time.monotonic() + END_S
         for server, _ in self._servers:
-            if not server.wait(END_S):
+            if not server.wait(until - time.monotonic()):
                 server.kill()
-                server.wait(END_S)
+        for server, _ in self._servers:
+            server.wait(END_S)
 
     @property
     def running(self) -> list[ServerProcess]:

@@ -36,11 +36,12 @@ MAX_LINE_BYTES = 4 << 20
 PROGRAM = "import sys; del sys.path[0]; from st4vla.contracts.command_line import main; raise SystemExit(main())"
 
 
-def serve_command(layout: Layout, config: DeviceConfig, slot: SlotName) -> list[str]:
-    """Return the command line that serves a slot in standby."""
+def serve_command(layout: Layout, config: DeviceConfig, slot: SlotName, *, behind: bool) -> list[str]:
+    """Return the command line that serves a slot in standby; `behind` lets another server go first until then."""
     files, serve = layout.slot(slot), config.serve
     command = [sys.executable, "-c", PROGRAM, "serve", str(files.bundle), "--engines", str(files.engines)]
-    command += ["--bind", serve.bind, "--standby", "--system-root", config.system_root]
+    command += ["--bind", serve.bind, "--standby", "behind" if behind else "alone"]
+    command += ["--system-root", config.system_root]
     if serve.keys is not None:
         command += ["--keys", serve.keys]
     if serve.backend is not None:

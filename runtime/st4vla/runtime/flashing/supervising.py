@@ -20,6 +20,7 @@ from st4vla.contracts.errors import (
     DeviceBusyError,
     FileAlteredError,
     FileMissingError,
+    FingerprintMismatchError,
     FlashError,
     ManifestError,
     St4vlaError,
@@ -34,10 +35,10 @@ from st4vla.runtime.flashing.offers import Offers
 from st4vla.runtime.flashing.recovering import recover
 from st4vla.runtime.flashing.saved_state import SavedState
 from st4vla.runtime.flashing.server_process import ServerProcess, serve_command
-from st4vla.runtime.flashing.slots import inactive
+from st4vla.runtime.flashing.slots import inactive, other_slot
 from st4vla.runtime.flashing.store import Store
 from st4vla.runtime.flashing.transitions import has_served, switched
-from st4vla.runtime.flashing.whole_slots import other_slot, require_served, whole_record
+from st4vla.runtime.flashing.whole_slots import require_served, whole_record
 
 LOG = logging.getLogger(__name__)
 #: How often the supervisor looks up when nobody wakes it, and how often a server on trial is asked how it is.
@@ -75,6 +76,8 @@ class Supervisor:
         self._start_process = start or self._serve_slot
         self.wake = threading.Event()
         self._servers: list[ServerProcess] = []
+        #: Slots whose engines were found damaged, until something else is installed there.
+        self._damaged: set[SlotName] = set()
         self._saved = SavedState(layout.state)
         self._keeper = Keeper(self._start, config.trial.start_timeout_s)
         self._retiring = Retiring()
@@ -249,6 +252,7 @@ class Supervisor:
         elif flash.installed is not None and flash.is_cancelled:
             self._changing.fail(cancelled())
         elif flash.installed is not None:
+            self._damaged.discard(inactive(self._saved.now))
             self._changing.begin(inactive(self._saved.now))
 
     def _cancel(self) -> Flash:
@@ -285,6 +289,9 @@ class Supervisor:
         elif state.active is not None and not failure.served and failure.error in DAMAGED:
             self._fall_back(state.active, failure.why)
         else:
+            if failure.error == FingerprintMismatchError.__name__:
+                # Not given up: a driver may be loaded later than this process.
+                self._keeper.why_down = f"{failure.why}. If this machine was changed, flash the bundle again"
             self._changing.write("server_ended", f"{failure.why}; it is started again")
 
     def _fall_back(self, damaged: SlotName, why: str) -> None:
@@ -292,7 +299,8 @@ class Supervisor:
         target = other_slot(damaged)
         record = whole_record(self._layout, target)
         busy = self._changing.flash is not None
-        if busy or record is None or not has_served(self._saved.now, record):
+        self._damaged.add(damaged)
+        if busy or record is None or target in self._damaged or not has_served(self._saved.now, record):
             text = f"{why}. There is no other policy that has served here: flash one"
             self._keeper.give_up(text)
             self._changing.write("damaged", text)
@@ -315,12 +323,12 @@ class Supervisor:
 
         threading.Thread(target=work, name="st4vla_clean_up", daemon=True).start()
 
-    def _start(self, slot: SlotName) -> ServerProcess:
-        server = self._start_process(slot)
+    def _start(self, slot: SlotName, behind: bool) -> ServerProcess:
+        server = self._start_process(slot, behind)
         self._servers = [*(one for one in self._servers if not one.has_ended()), server]
         note_servers(self._layout.root, [one.pid for one in self._servers])
         return server
 
-    def _serve_slot(self, slot: SlotName) -> ServerProcess:
-        command = serve_command(self._layout, self._config, slot)
+    def _serve_slot(self, slot: SlotName, behind: bool) -> ServerProcess:
+        command = serve_command(self._layout, self._config, slot, behind=behind)
         return ServerProcess(slot, command, self._layout.root, self.wake.set)
