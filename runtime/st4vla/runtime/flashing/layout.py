@@ -9,6 +9,8 @@
     ├── record.jsonl         what happened and why, a line each
     ├── lock                 held by whoever changes objects, offers or the list of keys, for the moment that takes
     ├── installing.lock      held by whoever installs, for as long as that takes
+    ├── supervisor.lock      held by the supervisor, for as long as it runs
+    ├── servers              its servers' process numbers
     ├── control.sock         where the supervisor listens
     ├── objects/ab/ab12...   files of bundles by their SHA-256, whole and verified, never written to again
     ├── cache/               what engine libraries keep from one build to the next
@@ -88,6 +90,11 @@ class Layout:
     def lock(self) -> Path:
         """Held while objects, offers or the list of keys are changed."""
         return self.root / "lock"
+
+    @property
+    def supervisor_lock(self) -> Path:
+        """Held by the supervisor as long as it runs."""
+        return self.root / "supervisor.lock"
 
     @property
     def installing(self) -> Path:
