@@ -79,8 +79,8 @@ def test_the_record_is_shown_the_newest_last(shell: Shell) -> None:
     result, said = shell.run("log", "--last", "2")
     assert result["lines"] == 2
     assert [line.split(" ", 1)[1] for line in said.splitlines()] == [
-        "f3 step compile tiny (abababababab)",
-        "f4 step compile tiny (abababababab)",
+        "f3 step compile tiny (abababababab): t",
+        "f4 step compile tiny (abababababab): t",
     ]
     shell.run("log", "--last", "0", status=2)
 
@@ -131,7 +131,7 @@ def test_slots_that_are_not_whole_are_named(shell: Shell) -> None:
 def test_a_verb_that_is_none_is_answered_with_those_that_are(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["device", "explode"])
-    assert "choose from init, verify, log, trust" in capsys.readouterr().err.replace("'", "")
+    assert "choose from init, run, agent," in capsys.readouterr().err.replace("'", "")
     with pytest.raises(SystemExit):
         main(["device", "init", "--help"])
     assert "--trust FILE" in capsys.readouterr().out
