@@ -12,6 +12,7 @@ time; the device answers. Nothing is believed because of the way it came: what i
     Install(digest)                  ->   Progress ... Finished       goes on when the link is cut
     Watch                            ->   Progress ... Finished       of the flash that runs, or the last one
     Cancel                           ->   Finished                    ends a flash that has not switched yet
+    Rollback                         ->   Progress ... Finished       to the other slot, or back from a trial
     Ask                              ->   Told(status)
     Trust(envelope)                  ->   Told(status)
     anything                         ->   Refused
@@ -78,6 +79,10 @@ class Watch(_Message, frozen=True, tag="watch"):
 
 class Cancel(_Message, frozen=True, tag="cancel"):
     """End the flash that runs, unless it has switched already."""
+
+
+class Rollback(_Message, frozen=True, tag="rollback"):
+    """Go back to the other slot, or end a trial."""
 
 
 class Ask(_Message, frozen=True, tag="ask"):
@@ -154,7 +159,7 @@ class Refused(_Message, frozen=True, tag="refused"):
     message: str
 
 
-Request = Hello | Offer | Data | Install | Watch | Cancel | Ask | Trust
+Request = Hello | Offer | Data | Install | Watch | Cancel | Rollback | Ask | Trust
 Answer = Welcome | Wanted | Stored | Progress | Finished | Told | Refused
 
 _encoder = msgspec.msgpack.Encoder()
@@ -204,6 +209,22 @@ def decode_answer(body: bytes) -> Answer:
         raise TransportError(msg) from error
 
 
+def message_length(head: bytes | bytearray) -> int:
+    """Return how long a message is, from the bytes that come before it.
+
+    Raises:
+        TransportError: A length that is not ours.
+    """
+    (length,) = _LENGTH.unpack_from(head)
+    if length > MAX_MESSAGE_BYTES:
+        msg = (
+            f"the other side does not speak the flashing protocol; it begins with {bytes(head[:60])!r}. Does a login "
+            "script print something? It must not for a shell that nobody sits at"
+        )
+        raise TransportError(msg)
+    return int(length)
+
+
 class MessageBuffer:
     """Bytes as they come, and the whole messages in them."""
 
@@ -218,15 +239,7 @@ class MessageBuffer:
         """
         self._bytes += data
         while len(self._bytes) >= _LENGTH.size:
-            (length,) = _LENGTH.unpack_from(self._bytes)
-            if length > MAX_MESSAGE_BYTES:
-                begin = bytes(self._bytes[:60])
-                msg = (
-                    f"the other side does not speak the flashing protocol; it begins with {begin!r}. Does a login "
-                    "script print something? It must not for a shell that nobody sits at"
-                )
-                raise TransportError(msg)
-            end = _LENGTH.size + length
+            end = _LENGTH.size + message_length(self._bytes)
             if len(self._bytes) < end:
                 return
             body = bytes(self._bytes[_LENGTH.size : end])
