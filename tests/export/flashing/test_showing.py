@@ -37,6 +37,7 @@ def test_lines_tell_each_step_once_and_how_each_device_ended() -> None:
     reporter.sent(THOR, 1, 2)
     for fraction in (0.1, 0.2):
         reporter.progress(THOR, Progress("compile", "planner", fraction))
+    reporter.progress(THOR, Progress("compile", "", 0.3))
     reporter.progress(THOR, Progress("trial", "\033[2J"))
     reporter.end(Result("thor", "thor", "flashed", "it serves", seconds=12.34))
     assert lines == [

@@ -132,8 +132,9 @@ class Waves:
             self._judge(name, failed, allowed)
 
     def _judge(self, name: str, failed: int, allowed: int) -> None:
-        """Stop when more have failed than may."""
-        if failed > allowed:
+        """Stop when more have failed than may, and somebody waits."""
+        waiting = len(self._sessions) - len(self._results) - len(self._running)
+        if failed > allowed and waiting:
             self.stop(f"{failed} of the {name} failed, {allowed} may")
 
     def _take(self, device: Device, result: Result) -> None:
