@@ -5,10 +5,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from st4vla.runtime.signing.ed25519 import SecretKey
-from st4vla.runtime.signing.public_keys import PublicKey
-from st4vla.runtime.signing.statements import sign_statement
-from st4vla.runtime.signing.trust_changes import new_trust
 
 from st4vla.contracts.files import file_entry, write_manifest
 from st4vla.contracts.manifests import BUNDLE_MANIFEST, Bundle
@@ -25,6 +21,10 @@ from st4vla.runtime.flashing.layout import Layout
 from st4vla.runtime.flashing.offers import Offer, Offers
 from st4vla.runtime.flashing.store import Store
 from st4vla.runtime.flashing.trusting import take_trust
+from st4vla.runtime.signing.ed25519 import SecretKey
+from st4vla.runtime.signing.public_keys import PublicKey
+from st4vla.runtime.signing.statements import sign_statement
+from st4vla.runtime.signing.trust_changes import new_trust
 
 
 class TrialDevice:

@@ -2,9 +2,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from st4vla.runtime.signing.ed25519 import SecretKey
-from st4vla.runtime.signing.public_keys import PublicKey
-from st4vla.runtime.signing.trust_changes import add_key, revoke_key
 
 from st4vla.contracts.errors import DowngradeError, FileAlteredError, FlashError, KeyFileError, SignatureError
 from st4vla.contracts.manifests import BUNDLE_MANIFEST, Bundle
@@ -12,6 +9,9 @@ from st4vla.contracts.release import RELEASE_FILE, Requirements
 from st4vla.runtime.flashing.offers import MAX_OFFERS, Offers
 from st4vla.runtime.flashing.state import Committed, DeviceState, write_state
 from st4vla.runtime.flashing.trusting import take_trust
+from st4vla.runtime.signing.ed25519 import SecretKey
+from st4vla.runtime.signing.public_keys import PublicKey
+from st4vla.runtime.signing.trust_changes import add_key, revoke_key
 
 
 def test_an_offer_is_verified_kept_and_dropped(device: Any, bundle: Bundle) -> None:

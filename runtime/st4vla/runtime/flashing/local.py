@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from st4vla.runtime.signing import read_release
-
 from st4vla.contracts.errors import FileMissingError
 from st4vla.contracts.manifests import BUNDLE_MANIFEST
 from st4vla.runtime.flashing.config import DeviceConfig
 from st4vla.runtime.flashing.layout import Layout
 from st4vla.runtime.flashing.offers import Offers
 from st4vla.runtime.flashing.store import Store
+from st4vla.runtime.signing import read_release
 
 
 def bring(layout: Layout, config: DeviceConfig, folder: Path, progress: Callable[[str, int, int], None]) -> str:

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-from st4vla.runtime.signing import read_trust, verify_release
 
 from st4vla.contracts.errors import DowngradeError, FlashError, ManifestError
 from st4vla.contracts.files import write_atomically
@@ -28,6 +27,7 @@ from st4vla.runtime.flashing.layout import Layout
 from st4vla.runtime.flashing.locking import locked
 from st4vla.runtime.flashing.state import DeviceState, read_state
 from st4vla.runtime.flashing.store import LOCK_S
+from st4vla.runtime.signing import read_trust, verify_release
 
 #: Bundles that are offered and not dropped; another one takes the place of the oldest.
 MAX_OFFERS = 4

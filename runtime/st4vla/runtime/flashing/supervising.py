@@ -34,10 +34,10 @@ from st4vla.runtime.flashing.offers import Offers
 from st4vla.runtime.flashing.recovering import recover
 from st4vla.runtime.flashing.saved_state import SavedState
 from st4vla.runtime.flashing.server_process import ServerProcess, serve_command
-from st4vla.runtime.flashing.slots import inactive
+from st4vla.runtime.flashing.slots import inactive, other_slot
 from st4vla.runtime.flashing.store import Store
 from st4vla.runtime.flashing.transitions import has_served, switched
-from st4vla.runtime.flashing.whole_slots import other_slot, require_served, whole_record
+from st4vla.runtime.flashing.whole_slots import require_served, whole_record
 
 LOG = logging.getLogger(__name__)
 #: How often the supervisor looks up when nobody wakes it, and how often a server on trial is asked how it is.

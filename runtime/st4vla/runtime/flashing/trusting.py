@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from st4vla.runtime.signing import accept_trust, open_trust, read_trust
-
 from st4vla.contracts.envelope import MAX_ENVELOPE_BYTES
 from st4vla.contracts.errors import KeyFileError, StorageError
 from st4vla.contracts.files import write_atomically
@@ -14,6 +12,7 @@ from st4vla.runtime.flashing.layout import Layout
 from st4vla.runtime.flashing.locking import locked
 from st4vla.runtime.flashing.record import Record
 from st4vla.runtime.flashing.store import LOCK_S
+from st4vla.runtime.signing import accept_trust, open_trust, read_trust
 
 
 def take_trust(layout: Layout, envelope: bytes) -> TrustList:

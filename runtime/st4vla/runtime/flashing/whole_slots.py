@@ -29,11 +29,6 @@ def whole_record(layout: Layout, slot: SlotName) -> SlotRecord | None:
     return record
 
 
-def other_slot(slot: SlotName | None) -> SlotName:
-    """Return the slot that is not this one."""
-    return "b" if slot == "a" else "a"
-
-
 def require_served(layout: Layout, slot: SlotName, state: DeviceState) -> SlotRecord:
     """Return what a slot holds, if this device may go back to it.
 

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from st4vla.runtime.signing import read_trust
-
 from st4vla.runtime.flashing.layout import Layout
 from st4vla.runtime.flashing.trusting import read_list, take_trust
+from st4vla.runtime.signing import read_trust
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
