@@ -72,7 +72,10 @@ class Waves:
         try:
             self._probing = [asyncio.ensure_future(self._probe(device)) for device in self._sessions]
             await verified
-            await asyncio.gather(*self._probing, return_exceptions=True)
+            await asyncio.wait(self._probing)
+            for task in self._probing:
+                if not task.cancelled():
+                    task.result()
             if self._stopped is None:
                 await self._run_waves()
         finally:
