@@ -38,6 +38,7 @@ class Controller:
         shared = {
             "ansible_connection": "local",
             "ansible_remote_tmp": str(folder / "remote"),
+            "ansible_async_dir": str(folder / "async"),
             "ansible_python_interpreter": sys.executable,
             "st4vla_poll_s": 1,
             "st4vla_serial": ["100%"],
