@@ -79,3 +79,17 @@ def test_output_that_nobody_reads_to_its_end_is_no_error() -> None:
     ended = subprocess.run([sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE, check=False)
     os.close(writer)
     assert (ended.returncode, ended.stderr) == (1, b"")
+
+
+def test_options_may_stand_among_hosts_where_a_command_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def configure(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("bundle")
+        parser.add_argument("hosts", nargs="*")
+        parser.add_argument("--count", type=int, default=1)
+
+    command = Command("Probe.", configure, lambda options: {"hosts": options.hosts}, intermixed=True)
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [Entry("probe", command)])
+    assert main(["probe", "b", "--count", "3", "x", "y"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"hosts": ["x", "y"], "ok": True}

@@ -127,3 +127,15 @@ def test_the_names_are_logged(folder: Path, caplog: pytest.LogCaptureFixture) ->
         add(folder, name)
     keys.refresh()
     assert "clients that are let in: arm, robot" in caplog.text
+
+
+def test_a_guest_is_let_in_without_a_file_and_a_key_that_was_taken_away_stays_away(folder: Path) -> None:
+    add(folder, "robot")
+    keys = AllowList(folder)
+    keys.invite("guest", "probe")
+    assert set(keys.allowed.values()) == {"robot", "probe"}
+    (folder / "robot.key").unlink()
+    assert keys.refresh()
+    assert dict(keys.allowed) == {"guest": "probe"}
+    keys.uninvite("guest")
+    assert not keys.allowed

@@ -33,11 +33,13 @@ class Command:
         summary: One line for the list of commands.
         configure: Adds its arguments to a parser.
         run: Does the work and returns what the last JSON line holds; ``ok`` is added when absent.
+        intermixed: Options may stand among arguments of which there may be many, such as hosts.
     """
 
     summary: str
     configure: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], Mapping[str, Any]]
+    intermixed: bool = False
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,7 +66,8 @@ def _main(argv: list[str]) -> int:
     command: Command = available[name].load()
     parser = argparse.ArgumentParser(prog=f"st4vla {name}", description=command.summary)
     command.configure(parser)
-    return _run(command, parser.parse_args(argv[1:]))
+    parse = parser.parse_intermixed_args if command.intermixed else parser.parse_args
+    return _run(command, parse(argv[1:]))
 
 
 def _run(command: Command, options: argparse.Namespace) -> int:

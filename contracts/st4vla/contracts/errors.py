@@ -26,6 +26,7 @@
     ├── TransportError               a socket that cannot be opened or a peer that does not answer
     │   ├── PortInUseError
     │   ├── ServerUnreachableError
+    │   ├── LinkError                the way to a device cannot be opened, or was cut
     │   └── UnsafeBindError          an address that others can reach, without keys
     ├── FlashError                   a device that does not take a bundle
     │   ├── PreflightError           the bundle is not for it, or it is in no state to take one
@@ -139,6 +140,18 @@ class PortInUseError(TransportError):
 
 class ServerUnreachableError(TransportError):
     """No answer from a server within the time given."""
+
+
+class LinkError(TransportError):
+    """The way to a device cannot be opened, or was cut.
+
+    Attributes:
+        again: Whether trying again may help.
+    """
+
+    def __init__(self, message: str, *, again: bool) -> None:
+        super().__init__(message)
+        self.again = again
 
 
 class UnsafeBindError(TransportError):

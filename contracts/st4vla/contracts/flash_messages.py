@@ -12,6 +12,7 @@ time; the device answers. Nothing is believed because of the way it came: what i
     Install(digest)                  ->   Progress ... Finished       goes on when the link is cut
     Watch                            ->   Progress ... Finished       of the flash that runs, or the last one
     Cancel                           ->   Finished                    ends a flash that has not switched yet
+    Rollback                         ->   Progress ... Finished       to the other slot, or back from a trial
     Ask                              ->   Told(status)
     Trust(envelope)                  ->   Told(status)
     anything                         ->   Refused
@@ -29,10 +30,14 @@ from st4vla.contracts.errors import TransportError
 
 PROTOCOL = 1
 #: Bytes of a file in one message.
-DATA_BYTES = 1 << 18
+DATA_BYTES = 1 << 20
 #: A length beyond this is not ours: perhaps a greeting that a login shell printed.
 MAX_MESSAGE_BYTES = 1 << 24
 _LENGTH = struct.Struct("<I")
+#: MessagePack's empty binary (`bin 8`), and the beginning of one of any length (`bin 32`).
+_NO_BYTES = b"\xc4\x00"
+_BIN32 = 0xC6
+_BYTES = struct.Struct(">BI")
 
 
 class _Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
@@ -74,6 +79,10 @@ class Watch(_Message, frozen=True, tag="watch"):
 
 class Cancel(_Message, frozen=True, tag="cancel"):
     """End the flash that runs, unless it has switched already."""
+
+
+class Rollback(_Message, frozen=True, tag="rollback"):
+    """Go back to the other slot, or end a trial."""
 
 
 class Ask(_Message, frozen=True, tag="ask"):
@@ -150,7 +159,7 @@ class Refused(_Message, frozen=True, tag="refused"):
     message: str
 
 
-Request = Hello | Offer | Data | Install | Watch | Cancel | Ask | Trust
+Request = Hello | Offer | Data | Install | Watch | Cancel | Rollback | Ask | Trust
 Answer = Welcome | Wanted | Stored | Progress | Finished | Told | Refused
 
 _encoder = msgspec.msgpack.Encoder()
@@ -162,6 +171,16 @@ def encode(message: Request | Answer) -> bytes:
     """Return a message with its length before it."""
     body = _encoder.encode(message)
     return _LENGTH.pack(len(body)) + body
+
+
+def data_head(sha256: str, offset: int, size: int) -> bytes:
+    """Return the beginning of a `Data` message, length and all; its bytes, `size` of them, come right after it.
+
+    So a file's bytes can go their way without being copied into a message.
+    """
+    without = _encoder.encode(Data(sha256, offset, b"")).removesuffix(_NO_BYTES)
+    head = without + _BYTES.pack(_BIN32, size)
+    return _LENGTH.pack(len(head) + size) + head
 
 
 def decode_request(body: bytes) -> Request:
@@ -190,6 +209,22 @@ def decode_answer(body: bytes) -> Answer:
         raise TransportError(msg) from error
 
 
+def message_length(head: bytes | bytearray) -> int:
+    """Return how long a message is, from the bytes that come before it.
+
+    Raises:
+        TransportError: A length that is not ours.
+    """
+    (length,) = _LENGTH.unpack_from(head)
+    if length > MAX_MESSAGE_BYTES:
+        msg = (
+            f"the other side does not speak the flashing protocol; it begins with {bytes(head[:60])!r}. Does a login "
+            "script print something? It must not for a shell that nobody sits at"
+        )
+        raise TransportError(msg)
+    return int(length)
+
+
 class MessageBuffer:
     """Bytes as they come, and the whole messages in them."""
 
@@ -204,15 +239,7 @@ class MessageBuffer:
         """
         self._bytes += data
         while len(self._bytes) >= _LENGTH.size:
-            (length,) = _LENGTH.unpack_from(self._bytes)
-            if length > MAX_MESSAGE_BYTES:
-                begin = bytes(self._bytes[:60])
-                msg = (
-                    f"the other side does not speak the flashing protocol; it begins with {begin!r}. Does a login "
-                    "script print something? It must not for a shell that nobody sits at"
-                )
-                raise TransportError(msg)
-            end = _LENGTH.size + length
+            end = _LENGTH.size + message_length(self._bytes)
             if len(self._bytes) < end:
                 return
             body = bytes(self._bytes[_LENGTH.size : end])

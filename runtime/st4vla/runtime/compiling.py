@@ -35,6 +35,7 @@ from st4vla.runtime.engines.backend import Backend, Progress, no_progress
 from st4vla.runtime.engines.engine import Engine
 from st4vla.runtime.engines.onnx_runtime import OnnxRuntimeBackend
 from st4vla.runtime.golden import golden_part, load_golden, load_golden_chunk, measure_parity, require_parity
+from st4vla.runtime.reusing import EarlierEngines
 
 TIMED_RUNS = 5
 REFUSED = "no engines were written"
@@ -56,6 +57,7 @@ def compile_bundle(
     target: Path,
     *,
     again: bool = False,
+    reuse: EarlierEngines | None = None,
     report: Callable[[str], None] = lambda _: None,
     progress: Progress = no_progress,
 ) -> EnginesManifest:
@@ -70,6 +72,7 @@ def compile_bundle(
         fingerprint: This device, as that back end sees it; on its cores, if it has any, settings are measured.
         target: Folder for the engines; it is replaced if it holds engines, refused if it holds anything else.
         again: Compile even so.
+        reuse: Engines of another bundle, taken for the graphs that both have; they are checked like all others.
         report: Called with a line or two per graph.
         progress: Called while a graph is compiled.
 
@@ -91,7 +94,10 @@ def compile_bundle(
         for name in GRAPH_NAMES:
             tensors, graph, compiled = bundle.tensors(name), bundle.manifest.graphs[name], work / f"{name}.engine"
             began = time.perf_counter()
-            backend.compile(bundle.path(graph.file), compiled, tensors, cache=_cache() / "timing", progress=progress)
+            taken = reuse is not None and reuse.take(bundle.manifest, name, fingerprint, work)
+            if not taken:
+                cache = _cache() / "timing"
+                backend.compile(bundle.path(graph.file), compiled, tensors, cache=cache, progress=progress)
             compile_s = time.perf_counter() - began
             # One at a time: not every device could hold two engines beside a compiler.
             with backend.load(compiled, tensors) as engine:
@@ -100,7 +106,8 @@ def compile_bundle(
             require_parity(bundle, name, parity, f"engine {name!r} of {backend.name}", REFUSED)
             precision = precision_of(bundle.manifest.quantization, name)
             engines[name] = EngineEntry(compiled.name, precision, compile_s, parity, latency_ms)
-            report(f"{name}: compiled in {compile_s:.2f} s, parity {parity.max_relative:.1e}, {latency_ms:.2f} ms")
+            how = "taken as it was" if taken else f"compiled in {compile_s:.2f} s"
+            report(f"{name}: {how}, parity {parity.max_relative:.1e}, {latency_ms:.2f} ms")
         actions = measure_parity({"actions": golden}, known)
         require_parity(bundle, "actions", actions, f"the chunk of all engines of {backend.name}", REFUSED)
         report(f"actions: parity {actions.max_relative:.1e}")

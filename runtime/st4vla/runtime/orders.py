@@ -16,10 +16,8 @@ end of file    its last line                               the supervisor is gon
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -30,8 +28,6 @@ Wanted = Literal["stand_by", "serve", "end"]
 #: Words of the supervisor, and of the server.
 GO, CLOSE, SNAPSHOT, PROBE = "go", "close", "snapshot", "probe"
 STANDING_BY, BOUND, SERVING, CLOSED = "standing by", "bound", "serving", "closed"
-#: See prctl(2).
-_PR_SET_PDEATHSIG = 1
 
 
 class Orders:
@@ -116,10 +112,3 @@ class StandbyLines:
             LOG.exception("%s cannot be answered", word)
         finally:
             self._busy.discard(word)
-
-
-def die_with_parent() -> None:
-    """Ask the kernel to kill this process when the thread that started it ends, however it ends."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0):
-        LOG.warning("this process may outlive its supervisor: prctl failed with errno %d", ctypes.get_errno())

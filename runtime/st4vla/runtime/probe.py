@@ -6,7 +6,6 @@ import contextlib
 import time
 from collections.abc import Iterator
 
-import msgspec
 import numpy as np
 
 from st4vla.contracts.clock import NS_PER_MS, monotonic_ns
@@ -17,6 +16,7 @@ from st4vla.runtime.client import Client
 from st4vla.runtime.curve import ClientKeys, ServerKeys
 from st4vla.runtime.golden import load_golden_chunk
 from st4vla.runtime.key_files import make_pair
+from st4vla.runtime.probe_report import ProbeReport
 
 #: Chunks that are waited for, how long, and how often a frame is sent.
 CHUNKS, TIMEOUT_S, PERIOD_S = 3, 10.0, 0.1
@@ -24,22 +24,6 @@ INSTRUCTION = "hold still"
 #: A plan may take longer than a frame lasts; then the next frame gets its chunk.
 PASSING = (ErrorCode.STALE, ErrorCode.DEADLINE)
 NAME = "probe"
-
-
-class ProbeReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a probe came to.
-
-    Attributes:
-        text: What is wrong, or empty.
-        chunks: How many came, all of them finite.
-        system1_ms: How long System 1 took for the fastest of them.
-        system2_ms: How long System 2 took for its fastest plan; None when none was told of.
-    """
-
-    text: str = ""
-    chunks: int = 0
-    system1_ms: float | None = None
-    system2_ms: float | None = None
 
 
 def probe(bundle: Bundle, endpoint: str, keys: ServerKeys | None) -> ProbeReport:

@@ -41,9 +41,9 @@ class ServiceNotifier:
     def __init__(self, observer: Observer, environment: Mapping[str, str] = os.environ) -> None:
         self._observer = observer
         self._socket = environment.get("NOTIFY_SOCKET", "")
-        watchdog_s = _watchdog_s(environment)
-        self._watched = watchdog_s is not None
-        self._interval_s = STATUS_S if watchdog_s is None else watchdog_s / 2
+        period_s = watchdog_s(environment)
+        self._watched = period_s is not None
+        self._interval_s = STATUS_S if period_s is None else period_s / 2
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -103,7 +103,7 @@ def notify(address: str, lines: str) -> bool:
     return True
 
 
-def _watchdog_s(environment: Mapping[str, str]) -> float | None:
+def watchdog_s(environment: Mapping[str, str]) -> float | None:
     """Return within which time systemd wants a sign of life from this process, or None."""
     period_us, process = environment.get("WATCHDOG_USEC", ""), environment.get("WATCHDOG_PID", "")
     if not period_us.isdigit() or int(period_us) == 0 or (process and process != str(os.getpid())):

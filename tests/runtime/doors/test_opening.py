@@ -1,4 +1,5 @@
 import socket
+import threading
 from typing import Any
 
 import pytest
@@ -58,3 +59,15 @@ def test_two_doors_on_one_address_are_refused(core: Any) -> None:
     texts = ["openpi=tcp://127.0.0.1:8123", "gr00t=tcp://127.0.0.1:8123"]
     with pytest.raises(UsageError, match="two doors on one address"), open_doors(core, texts):
         pytest.fail("a door opened")
+
+
+def test_an_address_that_somebody_is_about_to_leave_is_waited_for(core: Any) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        leaving = threading.Timer(0.3, taken.close)
+        leaving.start()
+        with open_doors(core, [f"openpi=tcp://127.0.0.1:{port}"], patience_s=10.0):
+            assert answers(port)
+        leaving.join()

@@ -14,6 +14,13 @@ from st4vla.runtime.flashing.layout import default_root
 #: Verb to its summary; what it does is in the module of that name in `device_verbs`.
 VERBS = {
     "init": "make the device's folder, and put its first list of trusted keys there",
+    "run": "supervise the device: serve its policy, and change it when it is flashed",
+    "agent": "answer a flashing host on standard input and output; SSH starts it",
+    "status": "show how the device is",
+    "install": "flash a signed bundle from a folder of this machine, such as a stick",
+    "watch": "show how the flash goes that runs, or how the last one ended",
+    "cancel": "end the flash that runs, unless it has switched already",
+    "rollback": "go back to the other slot, or end a trial",
     "verify": "check every byte of both slots",
     "log": "show what happened to this device and why",
     "trust": "take a newer list of trusted keys",

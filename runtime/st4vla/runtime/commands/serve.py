@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Mapping
@@ -26,10 +27,11 @@ from st4vla.runtime.device import this_device
 from st4vla.runtime.doors.options import HELP as DOOR_HELP
 from st4vla.runtime.doors.options import parse_door
 from st4vla.runtime.engines.catalogue import choose_backend
+from st4vla.runtime.flashing.lowering import end_with
 from st4vla.runtime.memory import keep_freed_memory
 from st4vla.runtime.monitoring import Monitor
 from st4vla.runtime.observer import Observer
-from st4vla.runtime.orders import Orders, die_with_parent
+from st4vla.runtime.orders import Orders
 from st4vla.runtime.policy import PolicyInfo
 from st4vla.runtime.recording.needed import require_record_extra
 from st4vla.runtime.safe_bind import require_safe_bind
@@ -129,7 +131,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     if options.standby:
-        die_with_parent()
+        end_with(os.getppid())
     require_positive(options, "plan_hz", "max_clients", "system1_threads", "system2_threads", "record_limit_gb")
     for text in options.door:
         parse_door(text)

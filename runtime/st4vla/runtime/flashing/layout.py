@@ -7,9 +7,13 @@
     ├── state.json           which slot serves, what is on trial, counters: one file, so one instant (`DeviceState`)
     ├── trust.json           the list of trusted keys, in its envelope
     ├── record.jsonl         what happened and why, a line each
-    ├── lock                 held by whoever changes objects or slots
+    ├── lock                 held by whoever changes objects, offers or the list of keys, for the moment that takes
+    ├── installing.lock      held by whoever installs, for as long as that takes
+    ├── supervisor.lock      held by the supervisor, for as long as it runs
+    ├── servers              its servers' process numbers
     ├── control.sock         where the supervisor listens
     ├── objects/ab/ab12...   files of bundles by their SHA-256, whole and verified, never written to again
+    ├── cache/               what engine libraries keep from one build to the next
     ├── incoming/ab12....part  objects on their way
     ├── offers/DIGEST/       bundle.json and release.json of bundles whose objects arrive
     └── slots/a, slots/b
@@ -84,8 +88,23 @@ class Layout:
 
     @property
     def lock(self) -> Path:
-        """Held while objects or slots are changed."""
+        """Held while objects, offers or the list of keys are changed."""
         return self.root / "lock"
+
+    @property
+    def supervisor_lock(self) -> Path:
+        """Held by the supervisor as long as it runs."""
+        return self.root / "supervisor.lock"
+
+    @property
+    def installing(self) -> Path:
+        """Held while a bundle is installed into a slot."""
+        return self.root / "installing.lock"
+
+    @property
+    def cache(self) -> Path:
+        """What engine libraries keep from one build to the next."""
+        return self.root / "cache"
 
     @property
     def control(self) -> Path:

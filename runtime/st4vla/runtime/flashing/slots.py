@@ -21,7 +21,12 @@ from st4vla.runtime.flashing.state import SLOT_FORMAT, DeviceState, SlotRecord, 
 
 def inactive(state: DeviceState) -> SlotName:
     """Return the slot that the next policy goes into."""
-    return "b" if state.active == "a" else "a"
+    return other_slot(state.active)
+
+
+def other_slot(name: SlotName | None) -> SlotName:
+    """Return the slot that a slot is not."""
+    return "b" if name == "a" else "a"
 
 
 def read_slot(layout: Layout, name: SlotName) -> SlotRecord | None:
@@ -116,6 +121,12 @@ def verify_slot(layout: Layout, name: SlotName, fingerprint: DeviceFingerprint) 
         raise FileAlteredError(msg)
     _check_release(slot, bundle.digest)
     open_engines(slot.engines, bundle, fingerprint)
+
+
+def engine_bytes(layout: Layout, name: SlotName) -> int:
+    """Return how many bytes of the disk a slot's engines take that no other slot shares."""
+    found = [path.stat() for path in layout.slot(name).engines.glob("*")]
+    return sum(one.st_size for one in found if one.st_nlink == 1)
 
 
 def unfinished_slots(layout: Layout) -> list[SlotName]:

@@ -1,0 +1,21 @@
+"""`st4vla device cancel`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from st4vla.contracts.flash_messages import Cancel
+from st4vla.runtime.commands.device_verbs.following import follow
+from st4vla.runtime.flashing.layout import Layout
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add no arguments."""
+    del parser
+
+
+def run(options: argparse.Namespace) -> Mapping[str, Any]:
+    """End the flash that runs, unless it has switched already."""
+    return follow(Layout(options.root), Cancel())
