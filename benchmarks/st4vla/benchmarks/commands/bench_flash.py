@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import tempfile
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
@@ -12,7 +13,7 @@ from typing import Any
 import msgspec
 
 from st4vla.benchmarks.machine import machine
-from st4vla.contracts.command_line import Command, require_positive, table
+from st4vla.contracts.command_line import Command, report_line, require_positive, table
 from st4vla.contracts.errors import MissingExtraError
 from st4vla.contracts.files import write_atomically
 
@@ -78,6 +79,7 @@ def _fleet(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], l
 def _cuts(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], list[str]]:
     from st4vla.benchmarks.flashing import cuts_bench  # noqa: PLC0415 - each verb loads its own
 
+    done = itertools.count(1)
     return cuts_bench.run(
         folder,
         options.bundle,
@@ -85,6 +87,9 @@ def _cuts(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], li
         changes=options.changes,
         parallel=options.parallel,
         seed=options.seed,
+        report=lambda cut: report_line(
+            f"{next(done)}: {cut.at}, in step {cut.step or 'none'}, back in {cut.back_s:.1f} s"
+        ),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
@@ -16,7 +16,14 @@ from st4vla.runtime.telemetry import percentiles
 
 
 def run(
-    folder: Path, bundle: Path, *, cuts: int, changes: bool, parallel: int, seed: int
+    folder: Path,
+    bundle: Path,
+    *,
+    cuts: int,
+    changes: bool,
+    parallel: int,
+    seed: int,
+    report: Callable[[Cut], None] = lambda _: None,
 ) -> tuple[dict[str, Any], list[str]]:
     """Cut the power of several devices at every step, at random instants, and before changes to files.
 
@@ -29,6 +36,7 @@ def run(
         changes: Whether to cut before each change to a file, too.
         parallel: Devices at once.
         seed: Of the instants.
+        report: Called after each cut, by several threads.
 
     Returns:
         The figures, and what falls short, in words: nothing.
@@ -43,7 +51,11 @@ def run(
                 todo.append(cut_at_steps(device))
             if changes:
                 todo.append(cut_at_changes(device, (number, parallel)))
-            return list(chain.from_iterable(todo))
+            found = []
+            for cut in chain.from_iterable(todo):
+                report(cut)
+                found.append(cut)
+            return found
 
     with ThreadPoolExecutor(parallel) as threads:
         found = list(chain.from_iterable(threads.map(work, range(parallel))))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from st4vla.export.flashing.results import Result
 
 from st4vla.benchmarks.flashing.counting_client import CountingClient
 from st4vla.benchmarks.flashing.hosting import Flashing
@@ -17,6 +16,7 @@ from st4vla.benchmarks.tabletop.cameras import Cameras
 from st4vla.benchmarks.tabletop.episode import Arrival, Episode, run_episode
 from st4vla.benchmarks.tabletop.world import Tabletop
 from st4vla.contracts.clock import NS_PER_MS, NS_PER_S, monotonic_ns
+from st4vla.export.flashing.results import Result
 from st4vla.runtime.flashing.record import Record, RecordLine
 from st4vla.runtime.telemetry import percentiles
 

@@ -11,16 +11,16 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
+from typing_extensions import Self
+
+from st4vla.benchmarks.flashing.powered_device import PoweredDevice
+from st4vla.contracts.flash_messages import Progress
 from st4vla.export.flashing.inventory import Device
 from st4vla.export.flashing.patience import Patience
 from st4vla.export.flashing.payload import open_payload
 from st4vla.export.flashing.rate import RateLimit
 from st4vla.export.flashing.results import Result
 from st4vla.export.flashing.session import Plan, Session
-from typing_extensions import Self
-
-from st4vla.benchmarks.flashing.powered_device import PoweredDevice
-from st4vla.contracts.flash_messages import Progress
 from st4vla.runtime.signing import read_trust
 
 #: A stand-in answers at once, or has lost its power.
