@@ -8,7 +8,7 @@ from pathlib import Path
 
 from st4vla.benchmarks.flashing.asking import BOUND, Known, ask, identify, know
 from st4vla.benchmarks.flashing.derived_bundle import derive_bundle
-from st4vla.benchmarks.flashing.hosting import flash
+from st4vla.benchmarks.flashing.hosting import FLASH_TIMEOUT_S, flash
 from st4vla.benchmarks.flashing.lab import Lab
 from st4vla.benchmarks.flashing.powered_device import PoweredDevice
 from st4vla.contracts.manifests import Bundle
@@ -52,18 +52,26 @@ class Ground:
         self.lab.sign(folder, terms, counter=counter)
         return folder
 
-    def flash(self, device: PoweredDevice, bundle: Path | None = None, *, config: Path | None = None) -> Result:
+    def flash(
+        self,
+        device: PoweredDevice,
+        bundle: Path | None = None,
+        *,
+        config: Path | None = None,
+        timeout_s: float = FLASH_TIMEOUT_S,
+    ) -> Result:
         """Flash a device with the new policy, or with a bundle in a folder, and return how that ended.
 
         Args:
             device: Which one.
             bundle: Folder of a bundle.
             config: Of `ssh`.
+            timeout_s: How long it may take.
 
         Raises:
             SignatureError, FileAlteredError, FileMissingError: The host itself refuses the bundle.
         """
-        return flash(device, bundle or self.new.bundle.folder, self.lab.trust, config=config)
+        return flash(device, bundle or self.new.bundle.folder, self.lab.trust, config=config, timeout_s=timeout_s)
 
     def serves(self, device: PoweredDevice, timeout_s: float = 30.0, bound: float = BOUND) -> str:
         """Return which policy answers, ``old`` or ``new``.

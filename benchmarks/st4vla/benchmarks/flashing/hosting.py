@@ -27,6 +27,9 @@ from st4vla.runtime.signing import read_trust
 PATIENCE = Patience(welcome_s=60.0, retries=4, first_pause_s=0.2)
 
 
+FLASH_TIMEOUT_S = 240.0
+
+
 class Told:
     """A reporter that keeps what it is told, as ``step: text``."""
 
@@ -72,7 +75,6 @@ class Flashing:
         bundle: Folder of a signed bundle.
         trust: File of the host's trust list.
         config: Of `ssh`; the device's own, if it is not given.
-        again: Flash it, too, if it runs the bundle already.
 
     Attributes:
         told: What was reported.
@@ -81,13 +83,11 @@ class Flashing:
         SignatureError, FileAlteredError, FileMissingError: The host itself refuses the bundle.
     """
 
-    def __init__(
-        self, device: PoweredDevice, bundle: Path, trust: Path, *, config: Path | None = None, again: bool = False
-    ) -> None:
+    def __init__(self, device: PoweredDevice, bundle: Path, trust: Path, *, config: Path | None = None) -> None:
         self.told = Told()
         self._payload = open_payload(bundle, read_trust(trust))
         self._payload.verify()
-        self._device, self._again = host_of(device, config), again
+        self._device = host_of(device, config)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="flashing host")
         self._thread.start()
@@ -101,7 +101,6 @@ class Flashing:
             RateLimit(None),
             asyncio.Semaphore(1),
             self.told,
-            again=self._again,
         )
         return await Session(self._device, plan).run()
 
@@ -110,7 +109,7 @@ class Flashing:
         """Whether it has ended."""
         return self._result.done()
 
-    def result(self, timeout_s: float = 120.0) -> Result:
+    def result(self, timeout_s: float = FLASH_TIMEOUT_S) -> Result:
         """Wait for its end.
 
         Raises:
@@ -140,8 +139,17 @@ async def _others() -> None:
 
 
 def flash(
-    device: PoweredDevice, bundle: Path, trust: Path, *, config: Path | None = None, again: bool = False
+    device: PoweredDevice,
+    bundle: Path,
+    trust: Path,
+    *,
+    config: Path | None = None,
+    timeout_s: float = FLASH_TIMEOUT_S,
 ) -> Result:
-    """Flash a device and return how that ended."""
-    with Flashing(device, bundle, trust, config=config, again=again) as flashing:
-        return flashing.result()
+    """Flash a device and return how that ended; see `Flashing`.
+
+    Raises:
+        TimeoutError: It does not end.
+    """
+    with Flashing(device, bundle, trust, config=config) as flashing:
+        return flashing.result(timeout_s)
