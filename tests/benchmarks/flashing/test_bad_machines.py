@@ -57,7 +57,7 @@ def test_a_full_disk_refuses_a_bundle_and_takes_it_when_there_is_room(ground: Gr
         assert ground.serves(device) == "new"
 
 
-@pytest.mark.parametrize("clock", ["1970-01-02 00:00:00", "2099-12-31 23:59:50"])
+@pytest.mark.parametrize("clock", ["1970-01-02 00:00:00", pytest.param("2099-12-31 23:59:50", marks=pytest.mark.slow)])
 def test_a_wrong_clock_decides_nothing(ground: Ground, tmp_path: Path, clock: str) -> None:
     assert FAKETIME, "install faketime"
     wrong = {"LD_PRELOAD": str(FAKETIME[0]), "FAKETIME": f"@{clock}", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
