@@ -22,7 +22,8 @@ FLASH_S = 500.0
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_a_bundle_is_flashed_to_a_jetson_that_is_emulated(ground: Ground, tmp_path: Path) -> None:
-    config = replace(QUICK, trial=TrialConfig(seconds=5.0))
+    # Long enough for the first plan, which takes seconds there.
+    config = replace(QUICK, trial=TrialConfig(seconds=20.0))
     with VirtualJetson(ground.lab.trust, config=config, fresh=True) as jetson:
         jetson.boot()
         jetson.await_supervisor(300)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from collections import Counter
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from st4vla.benchmarks.flashing.jetson_files import JetsonFiles
 from st4vla.benchmarks.flashing.powered_device import QUICK, PoweredDevice
@@ -19,12 +21,17 @@ from st4vla.benchmarks.flashing.sshd import write_client_config
 from st4vla.benchmarks.flashing.stand_in import ST4VLA, StandIn
 from st4vla.contracts.errors import FlashError
 from st4vla.contracts.manifests import Bundle
+from st4vla.runtime.flashing.config import TrialConfig
 from st4vla.runtime.flashing.state import read_state
 
 #: JetPack 6.2, and the release before it.
 L4T, OLD_L4T = "36.4.3", "35.6.0"
+#: With so many on one machine, first chunks are late.
+CONFIG = replace(QUICK, trial=TrialConfig(seconds=6.0))
 #: Devices at one moment, as `st4vla flash` has it unless it is told otherwise.
 PARALLEL = 10
+#: What the host says when a device has all files.
+_ALL_THERE = re.compile(r"all there after ([0-9.]+) s")
 
 
 @contextmanager
@@ -39,7 +46,7 @@ def fleet(folder: Path, trust: Path, count: int) -> Iterator[list[StandIn]]:
 
     def make(number: int) -> StandIn:
         files = JetsonFiles(l4t=OLD_L4T if number % 10 == 9 else L4T)
-        return StandIn(f"jetson-{number:02}", folder / f"jetson-{number:02}", trust, config=QUICK, files=files)
+        return StandIn(f"jetson-{number:02}", folder / f"jetson-{number:02}", trust, config=CONFIG, files=files)
 
     with ThreadPoolExecutor(4) as threads:
         devices = list(threads.map(make, range(count)))
@@ -81,14 +88,23 @@ def flash_all(folder: Path, devices: Sequence[PoweredDevice], bundle: Path, trus
         "states": dict(Counter(result["state"] for result in results)),
         "sent_bytes": sum(result["sent_bytes"] for result in results),
         "sent_bytes_a_device": _middle([result["sent_bytes"] for result in results if result["sent_bytes"]]),
+        "seconds_of_sending_a_device": _middle([float(found) for found in _ALL_THERE.findall(answer.stdout)]),
         "seconds_a_device": _middle([result["seconds"] for result in results if result["state"] == "flashed"]),
         "messages": sorted({result["message"] for result in results if result["state"] == "failed"}),
         "said": [line for line in answer.stdout.splitlines() if "no further device" in line],
     }
 
 
-def rsync_all(folder: Path, devices: Sequence[PoweredDevice], bundle: Path) -> dict[str, Any]:
+def rsync_all(
+    folder: Path, devices: Sequence[PoweredDevice], bundle: Path, *, whole_files: bool = False
+) -> dict[str, Any]:
     """Copy a bundle's files to them with rsync over the same ssh, as many at one moment; nothing is done with them.
+
+    Args:
+        folder: For the configuration of `ssh`.
+        devices: Which ones.
+        bundle: Folder of a bundle.
+        whole_files: Send files that differ as a whole, not only their blocks that differ; to a copy of their own.
 
     Raises:
         FlashError: One of the copies fails.
@@ -97,8 +113,9 @@ def rsync_all(folder: Path, devices: Sequence[PoweredDevice], bundle: Path) -> d
     write_client_config(config, [device.ssh for device in devices])
 
     def copy(device: PoweredDevice) -> int:
-        command = ["rsync", "-a", "--checksum", "--stats", "-e", f"ssh -F {config} -o BatchMode=yes"]
-        target = f"{device.name}:{device.layout.root.parent}/rsync/"
+        command = ["rsync", "-a", "--checksum", "--stats", *(["--whole-file"] * whole_files)]
+        command += ["-e", f"ssh -F {config} -o BatchMode=yes"]
+        target = f"{device.name}:{device.layout.root.parent}/rsync{'-whole' * whole_files}/"
         answer = subprocess.run(  # noqa: S603
             [*command, f"{bundle}/", target], capture_output=True, text=True, check=False
         )

@@ -27,7 +27,7 @@ START_TIMEOUT_S = 60.0
 #: Short enough for tests; a real device takes its time, and gives its builds only what others leave of the processors.
 QUICK = DeviceConfig(
     serve=ServeConfig(backend="onnxruntime"),
-    trial=TrialConfig(seconds=1.0),
+    trial=TrialConfig(seconds=2.0),
     preflight=PreflightConfig(disk_reserve_bytes=0, memory_reserve_bytes=0),
     build=BuildConfig(nice=0),
 )
