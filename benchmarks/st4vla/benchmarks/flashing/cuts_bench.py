@@ -46,11 +46,10 @@ def run(
         device = CutDevice(folder / f"device{number}", Bundle(bundle), QUICK, seed=seed * parallel + number)
         with device.device:
             device.begin()
-            todo: list[Iterable[Cut]] = [cut_at_random(device, len(range(number, cuts, parallel)))]
-            if number == 0:
-                todo.append(cut_at_steps(device))
+            todo: list[Iterable[Cut]] = [cut_at_steps(device)] if number == 0 else []
             if changes:
                 todo.append(cut_at_changes(device, (number, parallel)))
+            todo.append(cut_at_random(device, len(range(number, cuts, parallel))))
             found = []
             for cut in chain.from_iterable(todo):
                 report(cut)
