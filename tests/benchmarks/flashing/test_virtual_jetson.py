@@ -22,8 +22,11 @@ FLASH_S = 500.0
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_a_bundle_is_flashed_to_a_jetson_that_is_emulated(ground: Ground, tmp_path: Path) -> None:
-    # Long enough for the first plan, which takes seconds there.
-    config = replace(QUICK, trial=TrialConfig(seconds=20.0))
+    # A chunk takes seconds there, after which no robot would act on it, and five seconds are a hang: so one system at a
+    # time, as far as that can be.
+    patient = ("--frame-age-ms", "0", "0", "0", "--plan-age-ms", "0", "0", "0")
+    serve = replace(QUICK.serve, args=(*patient, "--plan-hz", "0.05", "--no-replan-on-change"))
+    config = replace(QUICK, serve=serve, trial=TrialConfig(seconds=20.0))
     with VirtualJetson(ground.lab.trust, config=config, fresh=True) as jetson:
         jetson.boot()
         jetson.await_supervisor(300)
