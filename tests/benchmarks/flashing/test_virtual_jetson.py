@@ -41,7 +41,7 @@ def test_a_bundle_is_flashed_to_a_jetson_that_is_emulated(ground: Ground, tmp_pa
         assert engines.fingerprint.machine == "aarch64"
         assert engines.actions.max_relative < 1e-4
         # And it answers through the wire as the same bundle does here, within what another processor's sums make.
-        assert ground.serves(jetson, 120, BOUND) == "old"
+        assert ground.serves(jetson, 120, wait_s=60, bound=BOUND) == "old"
         result = ground.flash(jetson, timeout_s=FLASH_S)
         assert result.ok, result
-        assert ground.serves(jetson, 120, BOUND) == "new"
+        assert ground.serves(jetson, 120, wait_s=60, bound=BOUND) == "new"

@@ -57,13 +57,14 @@ def know(bundle: Bundle) -> Known:
             return Known(bundle, policy.unnormalize(acted.actions))
 
 
-def ask(endpoint: str, known: Known, timeout_s: float = 10.0) -> ActionChunk:
+def ask(endpoint: str, known: Known, timeout_s: float = 10.0, *, wait_s: float = _WAIT_S) -> ActionChunk:
     """Return the first chunk that a new client gets for a bundle's golden views.
 
     Args:
         endpoint: Of the server.
         known: Whose views; the policy that answers may be another one with the same cameras.
         timeout_s: For all of it.
+        wait_s: For the answer to one observation; then it is asked again.
 
     Raises:
         ServerUnreachableError: None came.
@@ -80,7 +81,7 @@ def ask(endpoint: str, known: Known, timeout_s: float = 10.0) -> ActionChunk:
                 for spec, picture in zip(known.bundle.manifest.views, pictures, strict=True)
             )
             client.send(Observation(client.next_sequence(), views, INSTRUCTION, seed=SEED))
-            until = time.monotonic() + min(_WAIT_S, left_s)
+            until = time.monotonic() + min(wait_s, left_s)
             while (left_s := until - time.monotonic()) > 0:
                 for message in client.receive(left_s):
                     if isinstance(message, ActionChunk):

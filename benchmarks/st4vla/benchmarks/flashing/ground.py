@@ -73,17 +73,20 @@ class Ground:
         """
         return flash(device, bundle or self.new.bundle.folder, self.lab.trust, config=config, timeout_s=timeout_s)
 
-    def serves(self, device: PoweredDevice, timeout_s: float = 30.0, bound: float = BOUND) -> str:
+    def serves(
+        self, device: PoweredDevice, timeout_s: float = 30.0, *, wait_s: float = 1.0, bound: float = BOUND
+    ) -> str:
         """Return which policy answers, ``old`` or ``new``.
 
         Args:
             device: Which one is asked.
             timeout_s: How long.
+            wait_s: How long for one answer; then it is asked again.
             bound: Largest difference of an action; processors of another kind add in another order.
 
         Raises:
             ParityError: What answers is neither of them, or not whole.
             ServerUnreachableError: Nobody answers.
         """
-        found = identify(ask(device.endpoint, self.old, timeout_s), [self.old, self.new], bound)
+        found = identify(ask(device.endpoint, self.old, timeout_s, wait_s=wait_s), [self.old, self.new], bound)
         return "old" if found is self.old else "new"
