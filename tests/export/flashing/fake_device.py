@@ -19,6 +19,7 @@ An entry may hold:
     step_s           how long each step takes
     outcome          fields of the outcome
     machine          fields of the machine
+    health           of its server
 """
 
 import hashlib
@@ -29,7 +30,7 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from st4vla.contracts.device_status import STEPS, DeviceStatus, Machine, Outcome, SlotStatus, Step
+from st4vla.contracts.device_status import STEPS, DeviceStatus, Machine, Outcome, ServerStatus, SlotStatus, Step
 from st4vla.contracts.flash_messages import (
     PROTOCOL,
     Answer,
@@ -184,6 +185,7 @@ class FakeDevice:
             machine=Machine(**{**MACHINE, **self.do.get("machine", {})}),
             slots={"a": slot, "b": None},
             active=None if slot is None else "a",
+            server=ServerStatus("tcp://127.0.0.1:5555", self.do.get("health", "ready")),
             flashing="compile" if running else None,
             last=None if last is None else self.outcome(last["attempt"], last["digest"], "it serves"),
         )

@@ -55,6 +55,11 @@ def test_a_device_that_runs_the_bundle_is_left_alone_unless_asked(fleet: Any, pl
     assert flash(device, dataclasses.replace(plan, again=True)).state == "flashed"
 
 
+def test_a_device_that_has_the_bundle_and_does_not_serve_it_is_flashed(fleet: Any, plan: Plan) -> None:
+    device = fleet.device("thor", {"health": "down"})
+    assert [flash(device, plan).state for _ in range(2)] == ["flashed", "flashed"]
+
+
 def test_a_dry_run_sends_no_file_and_says_what_would_happen(fleet: Any, plan: Plan) -> None:
     result = flash(fleet.device("thor"), dataclasses.replace(plan, dry_run=True))
     assert (result.state, result.message) == ("would flash", "would compile planner")

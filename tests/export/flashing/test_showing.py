@@ -25,6 +25,7 @@ STATUS = DeviceStatus(
     active_since="2026-01-01T12:00:00Z",
     server=ServerStatus("tcp://0.0.0.0:5555", "ready", system1_hz=19.96, frame_age_ms=31.4, clients=1),
     last=Outcome(True, "x", "pick", "ab" * 32, "commit", "it serves", ended_at="2026-01-02T11:30:00Z"),
+    trust_version=3,
 )
 
 
@@ -37,6 +38,7 @@ def test_lines_tell_each_step_once_and_how_each_device_ended() -> None:
     reporter.sent(THOR, 1, 2)
     for fraction in (0.1, 0.2):
         reporter.progress(THOR, Progress("compile", "planner", fraction))
+    reporter.progress(THOR, Progress("compile", "", 0.3))
     reporter.progress(THOR, Progress("trial", "\033[2J"))
     reporter.end(Result("thor", "thor", "flashed", "it serves", seconds=12.34))
     assert lines == [
@@ -102,7 +104,7 @@ def test_the_table_says_what_runs_where_since_when_and_how() -> None:
     told = devices_table([Answered(THOR, STATUS), Answered(Device("odin"), None, "its name is not known")], NOW)
     header, _, row, _, note = told.splitlines()
     assert header.split()[:5] == ["device", "policy", "digest", "slot", "for"]
-    assert " ".join(row.split()) == "thor pick (7) abababab a 1 d - ready 20.0 31 52 ok 30 min ago"
+    assert " ".join(row.split()) == "thor pick (7) abababab a 1 d - ready 20.0 31 52 v3 ok 30 min ago"
     assert note == "odin: its name is not known"
 
 
@@ -115,7 +117,7 @@ def test_the_table_tells_trials_failures_and_devices_without_a_policy() -> None:
     lines = told.splitlines()
     assert "12 of 60 s" in lines[2]
     assert lines[2].endswith("rolled back")
-    assert lines[3].split() == ["new", *["-", "-", "-", "-", "-"], "no", "supervisor", *["-", "-", "-", "-"]]
+    assert lines[3].split() == ["new", *["-", "-", "-", "-", "-"], "no", "supervisor", *["-", "-", "-", "-", "-"]]
     assert " compile " in lines[4]
     assert lines[-1] == "thor: 3 NaN in 60 s"
 

@@ -55,6 +55,11 @@ def test_a_canary_that_fails_stops_all_others(fleet: Any, plan: Plan, told: Any)
     assert fleet.log("d0") == ["0 hello"]
 
 
+def test_nothing_is_said_of_further_devices_when_there_are_none(fleet: Any, plan: Plan, told: Any) -> None:
+    assert states(run([fleet.device("thor", FAILS)], plan)) == ["failed"]
+    assert told.said == ["devices: thor"]
+
+
 def test_each_kind_of_machine_has_a_canary(fleet: Any, plan: Plan, told: Any) -> None:
     devices = [fleet.device(f"d{number}") for number in range(3)]
     devices.append(fleet.device("odd", {"machine": {"jetpack": "35.1"}, **FAILS}))

@@ -18,6 +18,9 @@ from st4vla.export.flashing.ssh import explain, ssh_command
 
 #: `ssh` then finds its next block there while we read the one after it. A system may allow less.
 PIPE_BYTES = 1 << 20
+#: A full pipe of that size lasts at least so long. To wake up for each block that `ssh` takes out would cost more than
+#: to fill it.
+DRAIN_S = 1e-3
 READ_BYTES = 1 << 16
 #: The end of what `ssh` complained of is kept.
 COMPLAINT_BYTES = 4096
@@ -61,8 +64,9 @@ class Link:
         self._input, self._output, self._errors = (stream.fileno() for stream in streams if stream is not None)
         for descriptor in (self._input, self._output, self._errors):
             os.set_blocking(descriptor, False)
+        self._roomy = False
         with contextlib.suppress(OSError):
-            fcntl.fcntl(self._input, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+            self._roomy = fcntl.fcntl(self._input, fcntl.F_SETPIPE_SZ, PIPE_BYTES) >= PIPE_BYTES
         self._buffer = MessageBuffer()
         self._answers: deque[Answer] = deque()
         self.talked_s = 0.0
@@ -203,6 +207,9 @@ class Link:
             self._loop.remove_reader(self._errors)
 
     async def _writable(self) -> None:
+        """Wait until there is room in the pipe, and in a large one until there is much."""
+        if self._roomy:
+            await asyncio.sleep(DRAIN_S)
         ready = self._loop.create_future()
         self._loop.add_writer(self._input, _settle, ready)
         try:

@@ -87,7 +87,9 @@ class Screen:
     def progress(self, device: Device, progress: Progress) -> None:
         """Show a step."""
         row = self._rows[device.title]
-        row.step, row.text, row.fraction = progress.step, printable(progress.text, TEXT_CHARACTERS), progress.fraction
+        if progress.text or progress.step != row.step:
+            row.text = printable(progress.text, TEXT_CHARACTERS)
+        row.step, row.fraction = progress.step, progress.fraction
 
     def end(self, result: Result) -> None:
         """Write how a device ended, and drop its line."""

@@ -65,11 +65,12 @@ class Lines:
         """Write nothing: what is to travel, and that it has, are notes."""
 
     def progress(self, device: Device, progress: Progress) -> None:
-        """Write a step, unless it was written last."""
-        said = progress.step, printable(progress.text, TEXT_CHARACTERS)
-        if self._steps.get(device.title) != said:
-            self._steps[device.title] = said
-            self._write(f"{device.title}: {said[0]}{': ' if said[1] else ''}{said[1]}")
+        """Write a step, and what is said of it, unless that was written last."""
+        step, text = progress.step, printable(progress.text, TEXT_CHARACTERS)
+        last = self._steps.get(device.title)
+        if last != (step, text) and (text or last is None or last[0] != step):
+            self._steps[device.title] = step, text
+            self._write(f"{device.title}: {step}{': ' if text else ''}{text}")
 
     def end(self, result: Result) -> None:
         """Write how it ended."""

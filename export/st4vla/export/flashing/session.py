@@ -264,7 +264,9 @@ class Session:
 def _runs(status: DeviceStatus, digest: str) -> bool:
     """Whether a device has committed this bundle and serves it."""
     slot = status.slots.get(status.active) if status.active is not None else None
-    return slot is not None and slot.bundle_digest == digest and status.trial is None and status.flashing is None
+    settled = status.trial is None and status.flashing is None
+    serves = status.server is not None and status.server.health != "down"
+    return settled and serves and slot is not None and slot.bundle_digest == digest
 
 
 def _last_attempt(status: DeviceStatus) -> str | None:

@@ -21,6 +21,7 @@ HEADER = (
     "chunks/s",
     "frame age, ms",
     "deg C",
+    "keys",
     "last flash",
 )
 ABSENT = "-"
@@ -50,6 +51,7 @@ def _row(title: str, status: DeviceStatus, now: datetime.datetime) -> tuple[str,
         ABSENT if server is None else f"{server.system1_hz:.1f}",
         ABSENT if server is None or server.frame_age_ms is None else f"{server.frame_age_ms:.0f}",
         ABSENT if status.machine.temperature_c is None else f"{status.machine.temperature_c:.0f}",
+        f"v{status.trust_version}" if status.trust_version else ABSENT,
         _last(status, now),
     )
 

@@ -72,7 +72,10 @@ class Waves:
         try:
             self._probing = [asyncio.ensure_future(self._probe(device)) for device in self._sessions]
             await verified
-            await asyncio.gather(*self._probing, return_exceptions=True)
+            await asyncio.wait(self._probing)
+            for task in self._probing:
+                if not task.cancelled():
+                    task.result()
             if self._stopped is None:
                 await self._run_waves()
         finally:
@@ -132,8 +135,9 @@ class Waves:
             self._judge(name, failed, allowed)
 
     def _judge(self, name: str, failed: int, allowed: int) -> None:
-        """Stop when more have failed than may."""
-        if failed > allowed:
+        """Stop when more have failed than may, and somebody waits."""
+        waiting = len(self._sessions) - len(self._results) - len(self._running)
+        if failed > allowed and waiting:
             self.stop(f"{failed} of the {name} failed, {allowed} may")
 
     def _take(self, device: Device, result: Result) -> None:
