@@ -128,14 +128,18 @@ class Standby:
         )
         self._endpoint = ""
 
-    def run(self) -> Mapping[str, Any]:
+    def run(self, loaded: Callable[[], None]) -> Mapping[str, Any]:
         """Check the engines as they were loaded, then do as the supervisor says until it says that it is over.
+
+        Args:
+            loaded: Called when all is done that can be done before it serves.
 
         Raises:
             ParityError: They do not compute what the bundle says.
         """
         self._policy.warm_up()
         self._policy.require_parity()
+        loaded()
         self._lines.start()
         told: Mapping[str, Any] = {}
         self._lines.say(STANDING_BY)

@@ -74,6 +74,11 @@ class TrialDevice:
 
 
 @pytest.fixture
+def trial_device() -> type[TrialDevice]:
+    return TrialDevice
+
+
+@pytest.fixture
 def device(tmp_path: Path) -> TrialDevice:
     return TrialDevice(tmp_path / "device")
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from st4vla.contracts.command_line import Command
 from st4vla.runtime.flashing.layout import default_root
+from st4vla.runtime.flashing.owner import become_owner
 
 #: Verb to its summary; what it does is in the module of that name in `device_verbs`.
 VERBS = {
@@ -52,6 +53,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> Mapping[str, Any]:
+    become_owner(options.root)
     result: Mapping[str, Any] = _module(options.verb).run(options)
     return result
 

@@ -28,6 +28,7 @@ from st4vla.runtime.doors.options import HELP as DOOR_HELP
 from st4vla.runtime.doors.options import parse_door
 from st4vla.runtime.engines.catalogue import choose_backend
 from st4vla.runtime.flashing.lowering import end_with
+from st4vla.runtime.giving_way import GivingWay
 from st4vla.runtime.memory import keep_freed_memory
 from st4vla.runtime.monitoring import Monitor
 from st4vla.runtime.observer import Observer
@@ -82,8 +83,11 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--standby",
-        action="store_true",
-        help="for `st4vla device run`: load, check, and wait for its words on standard input before listening",
+        nargs="?",
+        choices=("alone", "behind"),
+        const="alone",
+        help="for `st4vla device run`: load, check, and wait for its words on standard input before listening; behind "
+        "comes after another server until then",
     )
     parser.add_argument(
         "--record",
@@ -130,8 +134,11 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> Mapping[str, Any]:
+    way = GivingWay()
     if options.standby:
         end_with(os.getppid())
+        if options.standby == "behind":
+            way.begin()
     require_positive(options, "plan_hz", "max_clients", "system1_threads", "system2_threads", "record_limit_gb")
     for text in options.door:
         parse_door(text)
@@ -163,7 +170,7 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
             # A wrong address, or a missing package, must show before anything is handed over, and costs no time then.
             Monitor(Observer(bundle.manifest.name, bundle.digest), options.metrics)
         with load() as policy:
-            return Standby(serving, policy, orders, monitor).run()
+            return Standby(serving, policy, orders, monitor).run(way.end)
     observer = Observer(bundle.manifest.name, bundle.digest)
     with monitor(observer), load() as policy:
         policy.warm_up()

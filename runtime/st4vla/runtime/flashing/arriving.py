@@ -35,7 +35,7 @@ class ArrivingObject:
         size: How long it will be.
 
     Raises:
-        OSError: It cannot be opened.
+        OSError: It cannot be opened, or the disk has no room for it.
     """
 
     def __init__(self, path: Path, sha256: str, size: int) -> None:
@@ -43,8 +43,12 @@ class ArrivingObject:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._hash = hashlib.sha256()
         self._hashed = self._flushed = 0
-        # Where the file system cannot do this, the disk is found full later.
-        _fallocate(self._descriptor, size)
+        try:
+            # Where the file system cannot do this, the disk is found full later.
+            _fallocate(self._descriptor, size)
+        except OSError:
+            self.close()
+            raise
 
     @property
     def ended(self) -> bool:

@@ -319,7 +319,8 @@ class Changing:
     def _finish(self, outcome: Outcome) -> None:
         flash = self.flash
         assert flash is not None  # noqa: S101 - it is its outcome
-        self.write("committed" if outcome.ok else "rolled_back" if outcome.rolled_back else "failed", outcome.message)
+        done = "committed" if outcome.step == "commit" else "switched"
+        self.write(done if outcome.ok else "rolled_back" if outcome.rolled_back else "failed", outcome.message)
         self.flash = None
         flash.finish(outcome)
         self._finished(outcome)

@@ -21,6 +21,7 @@ from st4vla.contracts.flash_messages import (
     Finished,
     Hello,
     Install,
+    Progress,
     Refused,
     Request,
     Rollback,
@@ -38,8 +39,9 @@ LOG = logging.getLogger(__name__)
 MAX_CONNECTIONS, BACKLOG = 32, 16
 #: How long somebody who reads nothing is written to.
 SEND_S = 10.0
-#: How often one that watches is looked at, whether it is still there.
-LOOK_S = 0.5
+#: How often one that watches is looked at, whether it is still there, and how soon it hears the last word again when
+#: there is no new one: a large engine takes long, and a link that is silent may be broken.
+LOOK_S, AGAIN_S = 0.5, 30.0
 
 
 class Supervises(Protocol):
@@ -167,10 +169,14 @@ class Control:
         """Tell how a flash goes until it has ended, or whoever listens is gone."""
         if isinstance(followed, Outcome):
             return self._finished(followed, stream)
-        seen, outcome, looked = 0, None, time.monotonic()
+        seen, outcome, last = 0, None, Progress(followed.step)
+        looked = sent = time.monotonic()
         while outcome is None:
             said, seen, outcome = followed.follow(seen, LOOK_S)
+            if not said and time.monotonic() - sent > AGAIN_S:
+                said = [last]
             for progress in said:
+                last, sent = progress, time.monotonic()
                 if not stream.send(progress):
                     return False
             if time.monotonic() - looked > LOOK_S:

@@ -23,7 +23,8 @@ END_S = 10.0
 #: One that ended so often in a row is down for whoever asks, also while it is started once more.
 MANY = 5
 
-Start = Callable[[SlotName], ServerProcess]
+#: Starts the server of a slot; the second argument says whether another one serves meanwhile.
+Start = Callable[[SlotName, bool], ServerProcess]
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,7 @@ class Keeper:
 
     def _begin(self, slot: SlotName) -> None:
         try:
-            self.server = self._start(slot)
+            self.server = self._start(slot, False)
         except OSError as error:
             self.why_down = f"the server cannot be started: {error.strerror}"
             self._be_patient(monotonic_ns())

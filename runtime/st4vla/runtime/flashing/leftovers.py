@@ -18,8 +18,11 @@ GONE_S = 10.0
 def note_servers(root: Path, pids: list[int]) -> None:
     """Write down which processes serve, with their start times, so that a later process of that number is not taken."""
     lines = [f"{pid} {start}" for pid in pids if (start := _start_time(pid)) is not None]
-    # It need not survive a power cut: neither do the processes.
-    (root / FILE).write_text("".join(f"{line}\n" for line in lines))
+    # It need not survive a power cut: neither do the processes. On a full disk the kernel alone sees to them.
+    try:
+        (root / FILE).write_text("".join(f"{line}\n" for line in lines))
+    except OSError as error:
+        LOG.warning("%s cannot be written: %s", root / FILE, error.strerror)
 
 
 def end_leftovers(root: Path) -> list[int]:

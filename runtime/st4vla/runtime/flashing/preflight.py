@@ -151,4 +151,4 @@ def _either(names: Sequence[str]) -> str:
 
 
 def _mib(size: int) -> str:
-    return f"{size / _MIB:.0f} MiB"
+    return f"{math.ceil(size / _MIB)} MiB"

@@ -36,11 +36,11 @@ MAX_LINE_BYTES = 4 << 20
 PROGRAM = "import sys; del sys.path[0]; from st4vla.contracts.command_line import main; raise SystemExit(main())"
 
 
-def serve_command(layout: Layout, config: ServeConfig, slot: SlotName) -> list[str]:
-    """Return the command line that serves a slot in standby."""
+def serve_command(layout: Layout, config: ServeConfig, slot: SlotName, *, behind: bool) -> list[str]:
+    """Return the command line that serves a slot in standby; `behind` lets another server go first until then."""
     files = layout.slot(slot)
     command = [sys.executable, "-c", PROGRAM, "serve", str(files.bundle), "--engines", str(files.engines)]
-    command += ["--bind", config.bind, "--standby"]
+    command += ["--bind", config.bind, "--standby", "behind" if behind else "alone"]
     if config.keys is not None:
         command += ["--keys", config.keys]
     if config.backend is not None:

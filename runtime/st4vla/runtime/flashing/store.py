@@ -111,6 +111,8 @@ class Store:
                 return
             msg = f"{path} was altered: {error}; copy the folder again"
             raise FileAlteredError(msg) from error
+        finally:
+            self.close()
         if not whole:
             self.discard(entry.sha256)
             msg = f"{path} was altered: it is shorter than the {entry.size} bytes that its manifest promises"

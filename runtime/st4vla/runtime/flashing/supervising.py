@@ -20,6 +20,7 @@ from st4vla.contracts.errors import (
     DeviceBusyError,
     FileAlteredError,
     FileMissingError,
+    FingerprintMismatchError,
     FlashError,
     ManifestError,
     St4vlaError,
@@ -285,6 +286,9 @@ class Supervisor:
         elif state.active is not None and not failure.served and failure.error in DAMAGED:
             self._fall_back(state.active, failure.why)
         else:
+            if failure.error == FingerprintMismatchError.__name__:
+                # Not given up: a driver may be loaded later than this process.
+                self._keeper.why_down = f"{failure.why}. If this machine was changed, flash the bundle again"
             self._changing.write("server_ended", f"{failure.why}; it is started again")
 
     def _fall_back(self, damaged: SlotName, why: str) -> None:
@@ -315,12 +319,12 @@ class Supervisor:
 
         threading.Thread(target=work, name="st4vla_clean_up", daemon=True).start()
 
-    def _start(self, slot: SlotName) -> ServerProcess:
-        server = self._start_process(slot)
+    def _start(self, slot: SlotName, behind: bool) -> ServerProcess:
+        server = self._start_process(slot, behind)
         self._servers = [*(one for one in self._servers if not one.has_ended()), server]
         note_servers(self._layout.root, [one.pid for one in self._servers])
         return server
 
-    def _serve_slot(self, slot: SlotName) -> ServerProcess:
-        command = serve_command(self._layout, self._config.serve, slot)
+    def _serve_slot(self, slot: SlotName, behind: bool) -> ServerProcess:
+        command = serve_command(self._layout, self._config.serve, slot, behind=behind)
         return ServerProcess(slot, command, self._layout.root, self.wake.set)

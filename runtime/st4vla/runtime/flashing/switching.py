@@ -14,7 +14,7 @@ from st4vla.runtime.flashing.server_process import ServerProcess
 from st4vla.runtime.snapshot import Snapshot
 
 #: How long the old server may take to let go; then it is killed.
-CLOSE_S = 1.0
+CLOSE_S = 2.0
 #: A snapshot that is older says nothing of how the old policy did before the switch.
 FRESH_NS = 5_000_000_000
 Stage = Literal["making_room", "loading", "ready", "closing", "going", "done", "failed"]
@@ -120,7 +120,7 @@ class Switch:
     def _load(self) -> None:
         self.stage = "loading"
         try:
-            self._server = self._start(self.slot)
+            self._server = self._start(self.slot, self._keeper.is_serving)
         except OSError as error:
             self._fail(type(error).__name__, f"the server cannot be started: {error.strerror}")
 

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 from st4vla.contracts.device_status import SlotName
-from st4vla.contracts.errors import FlashError, St4vlaError
+from st4vla.contracts.errors import FlashError
 from st4vla.contracts.files import write_manifest
 from st4vla.contracts.flash_messages import Progress
 from st4vla.runtime.flashing.config import DeviceConfig, TrialConfig
-from st4vla.runtime.flashing.flash import Flash, cancelled
+from st4vla.runtime.flashing.flash import Flash
+from st4vla.runtime.flashing.flash import cancelled as cancelled_flash
 from st4vla.runtime.flashing.layout import Layout
 from st4vla.runtime.flashing.leftovers import note_servers
 from st4vla.runtime.flashing.record import Record, RecordLine
@@ -75,7 +76,7 @@ class ActingInstaller:
         progress(Progress("compile", "engines", 0.5))
         while not self.go_on.wait(0.01):
             if cancelled():
-                raise cancelled_error()
+                raise cancelled_flash()
         if self.refuses is not None:
             raise self.refuses
         return fill_slot(self.layout, slot, offer.manifest.name, offer.release.counter)
@@ -84,10 +85,6 @@ class ActingInstaller:
         if self.refuses is not None:
             raise self.refuses
         return f"{offer.manifest.name} would go into slot {slot}"
-
-
-def cancelled_error() -> Exception:
-    return cancelled()
 
 
 class ActingOffers:
@@ -118,10 +115,11 @@ class Rig:
     def __init__(self, root: Path) -> None:
         self.layout = Layout(root)
         root.mkdir()
-        self.config = DeviceConfig(trial=TrialConfig(seconds=1.0, start_timeout_s=10.0))
+        self.config = DeviceConfig(trial=TrialConfig(seconds=0.6, start_timeout_s=10.0))
         self.installer, self.offers = ActingInstaller(self.layout), ActingOffers()
         self.supervisor: Supervisor | None = None
         self.failed: BaseException | None = None
+        self.behind: list[bool] = []
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         for slot in ("a", "b"):
@@ -166,6 +164,13 @@ class Rig:
         if self.failed is not None:
             raise self.failed
 
+    def until_cut(self, kind: type[BaseException]) -> None:
+        """Wait until the supervisor's thread has ended by this; its servers are left behind."""
+        assert self._thread is not None
+        self._thread.join(WAIT_S)
+        assert isinstance(self.failed, kind), self.failed
+        self.failed = self._thread = None
+
     def until(self, holds: Callable[[], bool], what: str = "") -> None:
         deadline = time.monotonic() + WAIT_S
         while not holds():
@@ -200,8 +205,9 @@ class Rig:
         """Return what the last line of an event says."""
         return [line.text for line in self.lines() if line.event == event][-1]
 
-    def _start(self, slot: SlotName) -> ServerProcess:
+    def _start(self, slot: SlotName, behind: bool) -> ServerProcess:
         assert self.supervisor is not None
+        self.behind.append(behind)
         command = [sys.executable, "-S", "-E", str(ACTING), str(self.behaviour(slot))]
         return ServerProcess(slot, command, self.layout.root, self.supervisor.wake.set)
 
@@ -224,11 +230,6 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
     made = Rig(tmp_path / "device")
     yield made
     made.stop()
-
-
-@pytest.fixture
-def refusal() -> Callable[[str], St4vlaError]:
-    return FlashError
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The whole device side with real engines and a real server: `st4vla device run`, its command line, and a client."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -27,6 +26,7 @@ from st4vla.runtime.client import Client
 from st4vla.runtime.flashing.message_stream import connect
 from st4vla.runtime.flashing.record import Record
 from st4vla.runtime.flashing.state import read_state
+from st4vla.runtime.streaming import GONE_AFTER_S
 
 PROGRAM = "from st4vla.contracts.command_line import main; raise SystemExit(main())"
 #: Dies by SIGKILL before or after the disk has taken a state, the one of that number.
@@ -194,6 +194,8 @@ def test_a_policy_is_flashed_while_another_drives_and_a_bad_one_is_taken_back(
             robot.stop()
         # One robot, one socket: it was let go and came back by itself. Refusals are the bad policy's.
         assert robot.others <= {"ErrorReply"}
+        # The bad policy's trial included, no client of ours would have taken the server for gone.
+        assert robot.longest_gap_ms() < 1e3 * GONE_AFTER_S
         gaps_ms = installed.gaps_ms()
         assert len(gaps_ms) == 3
         assert max(gaps_ms) < 200
@@ -278,4 +280,3 @@ def test_a_power_cut_at_each_change_of_the_state_leaves_a_whole_policy_and_the_n
         again = installed.install(other_bundle, 3)
         assert again["ok"], again
         installed.until_served(other_bundle.digest)
-        assert os.getpid()

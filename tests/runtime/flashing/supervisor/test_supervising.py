@@ -1,6 +1,7 @@
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from st4vla.runtime.flashing import keeper as keeping
 from st4vla.runtime.flashing import saved_state
 from st4vla.runtime.flashing.flash import Flash
 from st4vla.runtime.flashing.slots import read_slot
+from st4vla.runtime.flashing.state import DeviceState
 
 CLIENT = {
     "name": "zmq:1",
@@ -57,6 +59,8 @@ def test_a_flash_that_does_well_is_committed_and_the_old_server_ends(rig: Any) -
     assert "gap_ms=" in rig.said("serving")
     # The old one stood by until then.
     assert (rig.starts("a"), rig.starts("b")) == (1, 1)
+    # The new one was loaded behind it.
+    assert rig.behind == [False, True]
     rig.until(lambda: rig.offers.dropped == ["new:2"])
 
 
@@ -287,6 +291,16 @@ def test_damaged_files_let_the_other_slot_serve_when_that_has_served_before(rig:
     assert "bridge.engine was altered. Slot a serves instead" in rig.said("fell_back")
 
 
+def test_engines_of_another_machine_are_no_damage_and_it_is_said_what_helps(rig: Any) -> None:
+    rig.serves("a")
+    rig.act("a", refuse=("FingerprintMismatchError", "the driver is another one"))
+    supervisor = rig.boot()
+    rig.until(lambda: supervisor.statuses()[0].restarts > 0)
+    assert "flash the bundle again" in supervisor.statuses()[0].causes[0]
+    assert rig.state.active == "a"
+    assert "damaged" not in rig.events()
+
+
 def test_two_damaged_slots_are_said_and_wait_for_a_flash(rig: Any) -> None:
     rig.serves("a")
     rig.layout.slot("a").record.unlink()
@@ -306,6 +320,55 @@ def test_a_supervisor_that_stops_takes_its_servers_with_it(rig: Any) -> None:
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     assert rig.events()[-1] == "stopped"
+
+
+def test_a_supervisor_that_stops_ends_a_build_and_the_next_one_says_so(rig: Any) -> None:
+    rig.serves("a")
+    rig.installer.go_on.clear()
+    supervisor = rig.boot()
+    flash = supervisor.install("new:2")
+    rig.stop()
+    assert ended(flash).error == "CancelledError"
+    assert rig.state.last == flash.outcome
+    assert rig.boot().watch() == flash.outcome
+
+
+class PowerCut(BaseException):
+    """Nothing is done any more."""
+
+
+@pytest.mark.parametrize("plan", [("before", 1), ("after", 1), ("before", 2), ("after", 2)])
+@pytest.mark.parametrize("well", [True, False])
+def test_a_cut_at_each_change_of_the_state_leaves_the_old_or_the_new_policy(
+    rig: Any, monkeypatch: pytest.MonkeyPatch, plan: tuple[str, int], well: bool
+) -> None:
+    rig.serves("a")
+    rig.boot()
+    rig.until_serving("a")
+    real, count = saved_state.write_state, 0
+
+    def write(path: Path, state: DeviceState) -> None:
+        nonlocal count
+        count += 1
+        if plan == ("before", count):
+            raise PowerCut
+        real(path, state)
+        if plan == ("after", count):
+            raise PowerCut
+
+    rig.act("b", snapshot={} if well else {"drops": {"refused": {"unsafe_output": 1}}})
+    with monkeypatch.context() as patch:
+        patch.setattr(saved_state, "write_state", write)
+        assert rig.supervisor.install("new:2")
+        rig.until_cut(PowerCut)
+    rig.boot()
+    rig.until(lambda: rig.state.trial is None)
+    serves = "b" if well and plan != ("before", 1) else "a"
+    rig.until_serving(serves)
+    assert ("new" in rig.state.committed) == (serves == "b")
+    rig.act("a")
+    rig.act("b")
+    assert ended(rig.flash("new:3")).ok
 
 
 def test_a_server_that_a_dead_supervisor_left_is_ended_before_another_serves(

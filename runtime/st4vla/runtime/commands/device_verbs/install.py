@@ -13,7 +13,7 @@ from st4vla.contracts.manifests import BUNDLE_MANIFEST
 from st4vla.runtime.commands.device_verbs.following import follow
 from st4vla.runtime.flashing.config import read_config
 from st4vla.runtime.flashing.layout import Layout
-from st4vla.runtime.flashing.local import bring
+from st4vla.runtime.flashing.local import bring, offer_folder
 from st4vla.runtime.flashing.message_stream import connect
 
 
@@ -28,5 +28,8 @@ def run(options: argparse.Namespace) -> Mapping[str, Any]:
     layout = Layout(options.root)
     # Without a supervisor nothing of it is copied.
     connect(layout.control).close()
-    digest = bring(layout, read_config(layout.config), options.folder, show_progress)
-    return follow(layout, Install(digest, dry_run=options.dry_run))
+    if options.dry_run:
+        offered = offer_folder(layout, options.folder)
+    else:
+        offered = bring(layout, read_config(layout.config), options.folder, show_progress)
+    return follow(layout, Install(offered.digest, dry_run=options.dry_run))

@@ -53,6 +53,6 @@ def said(status: DeviceStatus) -> list[str]:
         causes = "".join(f"; {cause}" for cause in server.causes)
         lines.append(f"server: {server.health} on {server.endpoint}, {server.clients} clients{causes}")
     if status.last is not None:
-        how = "committed" if status.last.ok else "rolled back" if status.last.rolled_back else "refused"
-        lines.append(f"last flash: {how} at {status.last.ended_at}: {status.last.message}")
+        how = "done" if status.last.ok else "rolled back" if status.last.rolled_back else "refused"
+        lines.append(f"last change: {how} at {status.last.ended_at}: {status.last.message}")
     return lines
