@@ -188,11 +188,16 @@ class Sshd:
         command = f"PYTHONPATH={rooms} {fleet.ssh}"
         return Device("stand-in", command=command, ssh_options=("-F", str(self.config)))
 
-    def cut(self) -> None:
-        """Kill every connection, as whoever notices a pulled cable."""
-        pid = self.process.pid
-        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            os.kill(int(child), signal.SIGKILL)
+    def cut(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """Kill every connection, as whoever notices a pulled cable; or stop it, as who does not."""
+        waiting = [self.process.pid]
+        while waiting:
+            pid = waiting.pop()
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+                waiting += map(int, children)
+                if pid != self.process.pid:
+                    os.kill(pid, number)
 
 
 @pytest.fixture(scope="session")

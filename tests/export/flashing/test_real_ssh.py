@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import os
+import signal
 from typing import Any
 
 import msgspec
@@ -45,6 +46,27 @@ def test_a_connection_that_is_killed_amid_files_is_resumed(sshd: Any, fleet: Any
     assert result.sent_bytes < plan.payload.size + 300_000
 
 
+def test_a_link_on_which_nobody_answers_any_more_is_found_dead_by_ssh(
+    sshd: Any, fleet: Any, plan: Plan, told: Any
+) -> None:
+    given = sshd.device(fleet, {"step_s": 0.2}, {})
+    device = msgspec.structs.replace(given, ssh_options=("-o", "ServerAliveInterval=1", *given.ssh_options))
+
+    async def run() -> Result:
+        running = asyncio.ensure_future(Session(device, plan).run())
+        while not (fleet.folder / "device" / "flash.json").exists():
+            await asyncio.sleep(0.01)
+        sshd.cut(signal.SIGSTOP)
+        return await running
+
+    try:
+        result = asyncio.run(run())
+    finally:
+        sshd.cut()
+    assert (result.state, result.connections) == ("flashed", 2), result
+    assert any("the link was cut (Timeout, server 127.0.0.1 not responding.)" in text for _, text in told.notes)
+
+
 def test_a_shared_connection_of_the_user_is_used(
     sshd: Any, fleet: Any, plan: Plan, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -67,6 +89,15 @@ def probe(device: Device, plan: Plan) -> str:
     assert result is not None
     assert result.state == "unreachable"
     return result.message
+
+
+def test_a_device_behind_another_host_is_reached_through_it(sshd: Any, fleet: Any, plan: Plan) -> None:
+    device = sshd.device(fleet)
+    config = fleet.folder / "ssh_config"
+    direct = sshd.config.read_text()
+    config.write_text(direct + direct.replace("Host stand-in", "Host behind\n  ProxyJump stand-in"))
+    result = flash(msgspec.structs.replace(device, host="behind", ssh_options=("-F", str(config))), plan)
+    assert (result.state, result.connections) == ("flashed", 1), result
 
 
 @pytest.mark.parametrize(
