@@ -28,6 +28,7 @@ from st4vla.runtime.doors.opening import open_doors
 from st4vla.runtime.doors.options import HELP as DOOR_HELP
 from st4vla.runtime.doors.options import parse_door
 from st4vla.runtime.engines.catalogue import choose_backend
+from st4vla.runtime.local.door import open_local
 from st4vla.runtime.memory import keep_freed_memory
 from st4vla.runtime.monitoring import Monitor
 from st4vla.runtime.observer import Observer
@@ -65,6 +66,13 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="encrypt, and let in only clients whose keys are in FOLDER/clients; see `st4vla keys` (default: everybody "
         "on this machine)",
+    )
+    parser.add_argument(
+        "--local",
+        type=Path,
+        metavar="PATH",
+        help="make a socket there for controllers on this machine, which share their pictures in memory: "
+        "st4vla-bridge ... --endpoint local:PATH (default: none)",
     )
     parser.add_argument("--door", action="append", default=[], metavar="KIND=ADDRESS[,KEY=VALUE...]", help=DOOR_HELP)
     for system, pace in (("system1", "fast"), ("system2", "slow")):
@@ -154,7 +162,8 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
         server = Server(core, options.bind, keys)
         server.start()
         try:
-            with open_doors(core, options.door) as doors:
+            with open_local(core, options.local) as local, open_doors(core, options.door) as others:
+                doors = [*local, *others]
                 for door in doors:
                     print(f"door {door.address}")
                 if keys is not None:
