@@ -50,7 +50,7 @@ Link::Link(const st4vla_bridge_config &config)
 st4vla_status Link::open(const char *endpoint, const ClientKeys *keys)
 {
     has_keys_ = keys != nullptr;
-    socket_ = make_socket(endpoint);
+    socket_ = make_socket(endpoint, buffers_);
     const st4vla_status status = socket_->connect(endpoint, keys);
     if (status == ST4VLA_OK) {
         thread_ = std::thread([this] { run(); });

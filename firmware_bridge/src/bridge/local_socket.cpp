@@ -21,17 +21,15 @@ namespace {
 
 /// A server that is gone is called again and again.
 constexpr int64_t kCallPeriodNs = 20'000'000;
-/// Messages up to this size are sent as they are.
-constexpr std::size_t kPacketBytes = 1024;
 /// The least that a system allows, a handful of notes: what the server does not take is replaced by what is newer, here.
 constexpr int kSendBufferBytes = 1;
 
 }  // namespace
 
-std::unique_ptr<Socket> make_socket(const char *endpoint)
+std::unique_ptr<Socket> make_socket(const char *endpoint, Buffers &buffers)
 {
     if (std::string_view(endpoint).substr(0, sizeof kLocalScheme - 1) == kLocalScheme) {
-        return std::make_unique<LocalSocket>();
+        return std::make_unique<LocalSocket>(buffers);
     }
     return std::make_unique<Dealer>();
 }
@@ -79,7 +77,7 @@ void LocalSocket::call() noexcept
         return;
     }
     connection_ = connection;
-    known_ = 0;
+    buffers_.begin_reader();
     ++events_.connected;
 }
 
@@ -101,11 +99,12 @@ bool LocalSocket::send(zmq_msg_t *message) noexcept
     const void *bytes = zmq_msg_data(message);
     const std::size_t size = zmq_msg_size(message);
     bool sent = false;
-    if (size <= kPacketBytes) {
+    if (const std::optional<Loan> loan = buffers_.lend(bytes)) {
+        const MessageNote note = {{'S', 'T', '4', 'M'}, 1, static_cast<uint16_t>(loan->index), size};
+        sent = send_packet(&note, sizeof note, loan->descriptor);
+        buffers_.told(*loan, sent);
+    } else {
         sent = send_packet(bytes, size, -1);
-    } else if (FrameNote note; frames_.write(bytes, size, note)) {
-        sent = send_packet(&note, sizeof note, frames_.memory() == known_ ? -1 : frames_.descriptor());
-        known_ = sent ? frames_.memory() : known_;
     }
     if (sent) {
         zmq_msg_close(message);

@@ -1,4 +1,4 @@
-// The way to a runtime on the same machine: a Unix socket of packets, and frames in shared memory.
+// The way to a runtime on the same machine: a Unix socket of packets, and messages in shared memory.
 #ifndef ST4VLA_BRIDGE_LOCAL_SOCKET_H
 #define ST4VLA_BRIDGE_LOCAL_SOCKET_H
 
@@ -7,7 +7,7 @@
 #include <mutex>
 #include <string>
 
-#include "shared_frames.h"
+#include "buffers.h"
 #include "socket.h"
 
 namespace st4vla {
@@ -15,8 +15,20 @@ namespace st4vla {
 /// What its endpoints begin with; a path follows.
 constexpr const char kLocalScheme[] = "local:";
 
+/// Tells that a message lies in a memory; sent as it is, little-endian.
+struct MessageNote {
+    char magic[4];
+    uint16_t version;
+    /// Which of this client's memories: the one that comes with the note, or came with an earlier one of this number.
+    uint16_t index;
+    uint64_t bytes;
+};
+static_assert(sizeof(MessageNote) == 16);
+
 class LocalSocket : public Socket {
 public:
+    /// `buffers`: where the messages lie that are shared and not sent.
+    explicit LocalSocket(Buffers &buffers) : buffers_(buffers) { buffers_.share(); }
     ~LocalSocket() override;
 
     st4vla_status connect(const char *endpoint, const ClientKeys *keys) override;
@@ -35,9 +47,7 @@ private:
 
     std::mutex mutex_;
     std::string path_;
-    SharedFrames frames_;
-    /// The memory that the server knows of; 0: none.
-    uint64_t known_ = 0;
+    Buffers &buffers_;
     LinkEvents events_;
     int64_t called_ns_ = 0;
     int connection_ = -1;

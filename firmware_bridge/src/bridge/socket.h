@@ -11,6 +11,8 @@ struct zmq_msg_t;
 
 namespace st4vla {
 
+class Buffers;
+
 /// Events of a socket's connections since the last look.
 struct LinkEvents {
     unsigned connected = 0;
@@ -47,8 +49,8 @@ public:
     virtual int events_descriptor() const noexcept = 0;
 };
 
-/// The one for an endpoint: shared memory for "local:PATH", else ZeroMQ.
-std::unique_ptr<Socket> make_socket(const char *endpoint);
+/// The one for an endpoint: shared memory for "local:PATH", else ZeroMQ. `buffers` has the messages that will be sent.
+std::unique_ptr<Socket> make_socket(const char *endpoint, Buffers &buffers);
 
 }  // namespace st4vla
 

@@ -1,4 +1,4 @@
-"""What a server of our own protocol does with one frame, however it came."""
+"""What a server of our own protocol does with one message, however it came."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from st4vla.contracts.errors import (
     WireError,
     WireVersionError,
 )
-from st4vla.contracts.messages import ErrorCode, ErrorReply, Goodbye, Hello, Message, Observation
-from st4vla.contracts.wire import decode
-from st4vla.contracts.wire_decoders import Buffer
+from st4vla.contracts.messages import ErrorCode, Goodbye, Hello, Message, Observation
 from st4vla.runtime.core import Core, Deliver
 
 LOG = logging.getLogger(__name__)
@@ -28,13 +26,15 @@ CODES: tuple[tuple[type[WireError], ErrorCode], ...] = (
 )
 
 
-def answer(core: Core, client: bytes, read: Callable[[], Buffer], received_ns: int, deliver: Deliver) -> Message | None:
+def answer(
+    core: Core, client: bytes, read: Callable[[], Message], received_ns: int, deliver: Deliver
+) -> Message | None:
     """Take one message in and return what can be answered at once; nothing that a client sends is raised.
 
     Args:
         core: What answers.
         client: Whose message it is; unique among all doors.
-        read: Returns its frame, or raises the `WireError` that keeps it from being one.
+        read: Decodes it, or raises the `WireError` that says why it cannot be read.
         received_ns: When it came, on this machine's clock.
         deliver: See `Core.submit`.
     """
@@ -48,12 +48,13 @@ def answer(core: Core, client: bytes, read: Callable[[], Buffer], received_ns: i
 
 
 def _answer(
-    core: Core, client: bytes, read: Callable[[], Buffer], received_ns: int, deliver: Deliver
+    core: Core, client: bytes, read: Callable[[], Message], received_ns: int, deliver: Deliver
 ) -> Message | None:
     try:
-        message = decode(read())
+        message = read()
     except WireError as error:
-        return wire_refusal(core, error)
+        code = next(code for kind, code in CODES if isinstance(error, kind))
+        return core.refusal(code, str(error), 0)
     if isinstance(message, Observation):
         return core.submit(client, message, received_ns, deliver)
     if isinstance(message, Hello):
@@ -63,9 +64,3 @@ def _answer(
         return None
     text = f"a server takes HELLO, OBSERVATION and GOODBYE; got {type(message).__name__}"
     return core.refusal(ErrorCode.UNEXPECTED_KIND, text, message.sequence)
-
-
-def wire_refusal(core: Core, error: WireError) -> ErrorReply:
-    """Count a frame that cannot be read and return what to say of it."""
-    code = next(code for kind, code in CODES if isinstance(error, kind))
-    return core.refusal(code, str(error), 0)

@@ -20,7 +20,7 @@ import zmq
 from st4vla.contracts.clock import monotonic_ns
 from st4vla.contracts.errors import PortInUseError, TransportError, TruncatedMessageError
 from st4vla.contracts.messages import Message
-from st4vla.contracts.wire import encode
+from st4vla.contracts.wire import decode, encode
 from st4vla.runtime.answering import answer
 from st4vla.runtime.core import Core
 from st4vla.runtime.curve import ServerKeys
@@ -184,11 +184,11 @@ class Server:
         """Take one message in and answer what can be answered at once."""
         received_ns = monotonic_ns()
 
-        def read() -> memoryview:
+        def read() -> Message:
             if len(frames) != 1:
                 msg = f"a message of {len(frames)} parts; one frame carries one message"
                 raise TruncatedMessageError(msg)
-            return frames[0].buffer
+            return decode(frames[0].buffer)
 
         reply = answer(self.core, PREFIX + client, read, received_ns, partial(self._send, client))
         if reply is not None:

@@ -1,6 +1,6 @@
 """The door for clients on the same machine: our own messages, without a network in between.
 
-A Unix socket of packets carries what is short, and frames come in memory that their client shares (`note`). Who may
+A Unix socket of packets carries what is short, and pictures lie in memory that their client shares (`memory`). Who may
 come in is what the file system says of the socket: its owner and root. A client is one connection; when that ends, its
 place is free.
 """
@@ -21,9 +21,9 @@ from functools import partial
 from pathlib import Path
 
 from st4vla.contracts.clock import monotonic_ns
-from st4vla.contracts.errors import PortInUseError, TransportError, WireError
+from st4vla.contracts.errors import PortInUseError, TransportError
 from st4vla.contracts.messages import Message
-from st4vla.runtime.answering import answer, wire_refusal
+from st4vla.runtime.answering import answer
 from st4vla.runtime.core import Core
 from st4vla.runtime.local.guest import Guest
 
@@ -50,7 +50,7 @@ class LocalDoor:
     Attributes:
         name: ``local``.
         address: As the firmware bridge takes it for its endpoint.
-        counts: Clients that came, and frames that were overwritten before they were read.
+        counts: Clients that came, and those that were turned away.
     """
 
     def __init__(self, core: Core, path: Path) -> None:
@@ -136,32 +136,17 @@ class LocalDoor:
     def _take_some(self, guest: Guest) -> None:
         for _ in range(PACKETS_A_TURN):
             try:
-                received = guest.receive()
+                packet = guest.receive()
             except EOFError:
                 self._let_go(guest)
                 return
-            except WireError as error:
-                self._send(guest, wire_refusal(self._core, error))
-                continue
-            if received is None:
+            if packet is None:
                 return
-            packet, whole = received
-            self._take(guest, packet, whole=whole)
-
-    def _take(self, guest: Guest, packet: bytes, *, whole: bool) -> None:
-        received_ns = monotonic_ns()
-        try:
-            frame = guest.frame(packet, whole=whole)
-        except WireError as error:
-            self._core.counts["messages"] += 1
-            self._send(guest, wire_refusal(self._core, error))
-            return
-        if frame is None:
-            self.counts["frames_overwritten"] += 1
-            return
-        reply = answer(self._core, guest.name, lambda: frame, received_ns, partial(self._send, guest))
-        if reply is not None:
-            self._send(guest, reply)
+            reply = answer(
+                self._core, guest.name, partial(guest.read, packet), monotonic_ns(), partial(self._send, guest)
+            )
+            if reply is not None:
+                self._send(guest, reply)
 
     def _send(self, guest: Guest, message: Message) -> None:
         guest.send(message)

@@ -7,18 +7,27 @@ import itertools
 import socket
 import threading
 from collections import Counter
+from typing import NamedTuple
 
 from st4vla.contracts.errors import MalformedMessageError, TruncatedMessageError
 from st4vla.contracts.messages import Message
-from st4vla.contracts.wire import encode
-from st4vla.runtime.local.note import MAGIC, Memory, read_note
+from st4vla.contracts.wire import decode, encode
+from st4vla.runtime.local.memory import MAGIC, Memory, read_note
 from st4vla.runtime.outbox import Outbox
 
-#: Frames up to this size come in a packet of their own, as a hello does.
+#: A hello, a goodbye and a note are shorter.
 MAX_PACKET_BYTES = 4096
 #: Replies are small: a socket's usual buffer would keep seconds of them for a client that does not read.
 SEND_BUFFER_BYTES = 32 * 1024
-_DESCRIPTOR_BYTES = array.array("i").itemsize
+_EXTRA_BYTES = socket.CMSG_LEN(array.array("i").itemsize)
+
+
+class Packet(NamedTuple):
+    """What came by a socket at once: bytes, whether there were more of them, and a descriptor that came with them."""
+
+    data: bytes
+    is_cut: bool
+    descriptor: int | None
 
 
 class Guest:
@@ -35,52 +44,50 @@ class Guest:
         self.name = name
         self.stream = stream
         self._max_bytes, self._counts = max_message_bytes, counts
-        self._memory: Memory | None = None
+        self._memories: dict[int, Memory] = {}
         self._sequence = itertools.count(1)
         self._lock = threading.Lock()
         self._outbox = Outbox()
         stream.setblocking(False)
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
 
-    def receive(self) -> tuple[bytes, bool] | None:
-        """Return the next packet and whether it is a whole one, or None when there is none yet; keep a memory in it.
+    def receive(self) -> Packet | None:
+        """Return the next packet, or None when there is none yet.
 
         Raises:
             EOFError: The client is gone.
-            MalformedMessageError: What came with the packet is no memory.
         """
         try:
-            packet, extras, flags, _ = self.stream.recvmsg(
-                MAX_PACKET_BYTES, socket.CMSG_LEN(_DESCRIPTOR_BYTES), socket.MSG_CMSG_CLOEXEC
-            )
+            data, extras, flags, _ = self.stream.recvmsg(MAX_PACKET_BYTES, _EXTRA_BYTES, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return None
         except OSError as error:
             raise EOFError from error
-        if not packet:
+        if not data:
             raise EOFError
-        for level, kind, data in extras:
-            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                for descriptor in array.array("i", data):
-                    self._share(descriptor)
-        return packet, not flags & socket.MSG_TRUNC
+        # There is room for one.
+        descriptors = [array.array("i", extra)[0] for level, kind, extra in extras if kind == socket.SCM_RIGHTS]
+        return Packet(data, bool(flags & socket.MSG_TRUNC), descriptors[0] if descriptors else None)
 
-    def frame(self, packet: bytes, *, whole: bool) -> bytes | None:
-        """Return the frame that a packet is, or names; None for one that its successor has overwritten.
+    def read(self, packet: Packet) -> Message:
+        """Return the message that a packet carries, or that it is a note of.
 
         Raises:
             WireError: There is none.
         """
-        if not whole:
-            msg = f"a packet of more than {MAX_PACKET_BYTES} bytes; larger frames come in shared memory"
+        memory = None if packet.descriptor is None else Memory(packet.descriptor, self._max_bytes)
+        if packet.is_cut:
+            msg = f"a packet of more than {MAX_PACKET_BYTES} bytes; larger messages lie in shared memory"
             raise TruncatedMessageError(msg)
-        if packet[: len(MAGIC)] != MAGIC:
-            return packet
-        note = read_note(packet, self._max_bytes)
-        if self._memory is None:
-            msg = "a note on a frame in shared memory, and no memory came with it or before it"
+        if packet.data[: len(MAGIC)] != MAGIC:
+            return decode(packet.data)
+        index, size = read_note(packet.data)
+        if memory is not None:
+            self._memories[index] = memory
+        if index not in self._memories:
+            msg = f"a note on memory {index}, which came neither with it nor before it"
             raise MalformedMessageError(msg)
-        return self._memory.copy(note)
+        return decode(self._memories[index].message(size), has_travelled=False)
 
     @property
     def is_behind(self) -> bool:
@@ -103,18 +110,10 @@ class Guest:
                     self._send_now(message)
 
     def close(self) -> None:
-        """Hang up."""
+        """Hang up. Memories stay as long as anything refers to a message in them."""
         with self._lock:
             self.stream.close()
-            if self._memory is not None:
-                self._memory.close()
-                self._memory = None
-
-    def _share(self, descriptor: int) -> None:
-        memory = Memory(descriptor)
-        if self._memory is not None:
-            self._memory.close()
-        self._memory = memory
+            self._memories.clear()
 
     def _send_now(self, message: Message) -> None:
         try:
