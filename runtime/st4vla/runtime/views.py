@@ -88,7 +88,8 @@ def _pixels(view: View, spec: ViewSpec) -> npt.NDArray[np.uint8]:
     if view.encoding is ImageEncoding.RGB8:
         return view.pixels
     try:
-        pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(view.data, "RGB")
+        # Of a copy: a client on this machine might write into the memory that it shares, and decoders look twice.
+        pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(view.data.tobytes(), "RGB")
     except ValueError as error:
         msg = f"view {view.name!r} is not a JPEG that can be decoded: {error}"
         raise ObservationError(msg) from error

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import itertools
-import logging
 import os
 import select
 import socket
@@ -27,7 +26,6 @@ from st4vla.runtime.answering import answer
 from st4vla.runtime.core import Core
 from st4vla.runtime.local.guest import Guest
 
-LOG = logging.getLogger(__name__)
 #: What the firmware bridge's endpoints of this kind begin with.
 SCHEME = "local:"
 POLL_MS, RETRY_MS, STOP_S = 100, 2, 10.0
@@ -35,9 +33,7 @@ BACKLOG = 16
 #: Packets of one client that are taken in before it is another's turn.
 PACKETS_A_TURN = 16
 #: More than any robot has; further ones are hung up on.
-MAX_GUESTS = 64
-#: More than eight raw views of 1600 x 1600.
-MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+MAX_GUESTS = 32
 
 
 class LocalDoor:
@@ -54,8 +50,8 @@ class LocalDoor:
     """
 
     def __init__(self, core: Core, path: Path) -> None:
-        self._core, self._path = core, path
-        self.name, self.address = "local", f"{SCHEME}{path}"
+        self._core, self._path = core, path.absolute()
+        self.name, self.address = "local", f"{SCHEME}{self._path}"
         self.counts: Counter[str] = Counter()
         self._numbers = itertools.count(1)
         self._guests: dict[int, Guest] = {}
@@ -123,7 +119,7 @@ class LocalDoor:
                 return
             self.counts["clients"] += 1
             name = f"{SCHEME}{next(self._numbers)}".encode()
-            guest = Guest(name, stream, MAX_MESSAGE_BYTES, self._core.counts)
+            guest = Guest(name, stream, self._core.counts, copies=self._core.is_recorded)
             self._guests[stream.fileno()] = guest
             self._poller.register(stream, select.POLLIN)
 

@@ -17,8 +17,9 @@ from st4vla.runtime.outbox import Outbox
 
 #: A hello, a goodbye and a note are shorter.
 MAX_PACKET_BYTES = 4096
-#: Replies are small: a socket's usual buffer would keep seconds of them for a client that does not read.
-SEND_BUFFER_BYTES = 32 * 1024
+#: Replies are small: a socket's usual buffer would keep seconds of them for a client that does not read. The system
+#: doubles it, so that the largest chunk that the firmware bridge takes has a place.
+SEND_BUFFER_BYTES = 16 * 1024
 _EXTRA_BYTES = socket.CMSG_LEN(array.array("i").itemsize)
 
 
@@ -36,14 +37,14 @@ class Guest:
     Args:
         name: What the core knows it by.
         stream: Its connected socket, of packets; closed with this object.
-        max_message_bytes: No larger frame is taken.
         counts: What happens is counted here.
+        copies: Its messages are copied, and it has its memories back at once, because somebody keeps them for long.
     """
 
-    def __init__(self, name: bytes, stream: socket.socket, max_message_bytes: int, counts: Counter[str]) -> None:
+    def __init__(self, name: bytes, stream: socket.socket, counts: Counter[str], *, copies: bool) -> None:
         self.name = name
         self.stream = stream
-        self._max_bytes, self._counts = max_message_bytes, counts
+        self._counts, self._copies = counts, copies
         self._memories: dict[int, Memory] = {}
         self._sequence = itertools.count(1)
         self._lock = threading.Lock()
@@ -75,7 +76,7 @@ class Guest:
         Raises:
             WireError: There is none.
         """
-        memory = None if packet.descriptor is None else Memory(packet.descriptor, self._max_bytes)
+        memory = None if packet.descriptor is None else Memory(packet.descriptor)
         if packet.is_cut:
             msg = f"a packet of more than {MAX_PACKET_BYTES} bytes; larger messages lie in shared memory"
             raise TruncatedMessageError(msg)
@@ -87,7 +88,8 @@ class Guest:
         if index not in self._memories:
             msg = f"a note on memory {index}, which came neither with it nor before it"
             raise MalformedMessageError(msg)
-        return decode(self._memories[index].message(size), has_travelled=False)
+        frame = self._memories[index].message(size)
+        return decode(bytes(frame) if self._copies else frame, has_travelled=False)
 
     @property
     def is_behind(self) -> bool:

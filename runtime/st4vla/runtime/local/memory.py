@@ -24,8 +24,10 @@ MAGIC, VERSION = b"ST4M", 1
 NOTE = struct.Struct("<4sHHQ")
 #: The first byte of a memory is the mark; the message begins where a picture may begin.
 HEAD_BYTES = 64
-#: Memories that a client may share at once; the firmware bridge has 8.
-MAX_MEMORIES = 16
+#: More than eight raw views of 1600 x 1600.
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+#: Memories that a client may share at once: as many as the firmware bridge has.
+MAX_MEMORIES = 8
 
 
 def read_note(packet: bytes) -> tuple[int, int]:
@@ -53,21 +55,20 @@ class Memory:
 
     Args:
         descriptor: Of the memory; closed here.
-        max_bytes: The largest message that it may hold.
 
     Raises:
         MalformedMessageError: A descriptor of something else, or a memory that could shrink while it is read.
     """
 
-    def __init__(self, descriptor: int, max_bytes: int) -> None:
+    def __init__(self, descriptor: int) -> None:
         try:
             size = os.fstat(descriptor).st_size
             # Only memory can be sealed; reading anything else might wait for somebody.
             if not fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK:
                 msg = "a memory that may shrink while it is read; seal it with F_SEAL_SHRINK"
                 raise MalformedMessageError(msg)
-            if not HEAD_BYTES < size <= HEAD_BYTES + max_bytes:
-                msg = f"a memory of {size} bytes; {HEAD_BYTES + 1} to {HEAD_BYTES + max_bytes} are allowed"
+            if not HEAD_BYTES < size <= HEAD_BYTES + MAX_MESSAGE_BYTES:
+                msg = f"a memory of {size} bytes; {HEAD_BYTES + 1} to {HEAD_BYTES + MAX_MESSAGE_BYTES} are allowed"
                 raise MalformedMessageError(msg)
             self._bytes = mmap.mmap(descriptor, size)
         except OSError as error:
