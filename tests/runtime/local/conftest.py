@@ -46,7 +46,7 @@ class Neighbour:
 
     def observation(self, **more: Any) -> Observation:
         self.sequence += 1
-        pixels = np.full((SIZE, SIZE, 3), self.sequence, np.uint8)
+        pixels = np.full((SIZE, SIZE, 3), self.sequence % 256, np.uint8)
         views = more.pop("views", [View.from_pixels(name, pixels, monotonic_ns()) for name in ("agentview", "wrist")])
         return Observation(self.sequence, tuple(views), more.pop("instruction", "lift"), **more)
 
