@@ -122,8 +122,9 @@ st4vla_status Dealer::connect(const char *endpoint, const ClientKeys *keys)
         return fail(ST4VLA_SYSTEM, "a ZeroMQ socket cannot be set up: %s", zmq_strerror(errno));
     }
     if (zmq_connect(dealer_.get(), endpoint) != 0) {
-        return fail(ST4VLA_BAD_ENDPOINT, "cannot connect to '%s': %s; an address looks like tcp://127.0.0.1:5555, or local:PATH on this machine",
-                    endpoint, zmq_strerror(errno));
+        return fail(ST4VLA_BAD_ENDPOINT,
+                    "cannot connect to '%s': %s; an address looks like tcp://127.0.0.1:5555, or local:PATH", endpoint,
+                    zmq_strerror(errno));
     }
     return ST4VLA_OK;
 }
