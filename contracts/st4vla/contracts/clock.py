@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass
+
+import msgspec
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
@@ -21,8 +22,7 @@ def monotonic_ns() -> int:
     return time.monotonic_ns()
 
 
-@dataclass(frozen=True)
-class ClockOffset:
+class ClockOffset(msgspec.Struct, frozen=True, gc=False):
     """What must be added to local time to get the peer's time.
 
     Attributes:

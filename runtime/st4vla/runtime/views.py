@@ -12,15 +12,24 @@ from st4vla.contracts.errors import ObservationError
 from st4vla.contracts.manifests import ViewSpec
 from st4vla.contracts.messages import ImageEncoding, Observation, View
 
+#: 36 years: no monotonic clock shows more, and no sum of a few such times is too long for the wire.
+LONGEST_NS = 2**60
+
 
 def check_views(observation: Observation, specs: Sequence[ViewSpec]) -> None:
     """Check all that can be known of the views without decoding them.
 
     Raises:
-        ObservationError: Views of other names, number or size than the bundle's, or captured after they were sent.
+        ObservationError: Views of other names, number or size than the bundle's, captured after they were sent, or a
+            time that no clock shows.
     """
     given = {view.name: view for view in observation.views}
-    newest_ns = max(view.capture_ns for view in observation.views)
+    captured_ns = [view.capture_ns for view in observation.views]
+    newest_ns = max(captured_ns)
+    times_ns = (*captured_ns, observation.sent_ns, observation.held_received_ns)
+    if max(times_ns) > LONGEST_NS or min(times_ns) < -LONGEST_NS:
+        msg = f"a time of {max(times_ns, key=abs)} ns; no monotonic clock shows more than {LONGEST_NS}"
+        raise ObservationError(msg)
     if observation.sent_ns and newest_ns > observation.sent_ns:
         late_ns = newest_ns - observation.sent_ns
         msg = f"a view was captured {late_ns} ns after it was sent; use one monotonic clock for both times"
@@ -48,7 +57,8 @@ def stack_views(observation: Observation, specs: Sequence[ViewSpec]) -> npt.NDAr
         ObservationError: A broken JPEG.
     """
     given = {view.name: view for view in observation.views}
-    in_place = _side_by_side([given[spec.name] for spec in specs])
+    in_order = [view.name for view in observation.views] == [spec.name for spec in specs]
+    in_place = _side_by_side(observation.views) if in_order else None
     if in_place is not None:
         return in_place
     stacked = np.empty((len(specs), specs[0].height, specs[0].width, 3), np.uint8)
@@ -59,29 +69,17 @@ def stack_views(observation: Observation, specs: Sequence[ViewSpec]) -> npt.NDAr
 
 def _side_by_side(views: Sequence[View]) -> npt.NDArray[np.uint8] | None:
     """Return raw views of one size as one array without a copy, or None when they do not lie so."""
-    first, buffer = views[0], views[0].data.base
-    if not isinstance(buffer, bytes | memoryview):
-        # An array of somebody's own.
+    first = views[0]
+    stretch, size = first.data.base, first.data.nbytes
+    # The decoder makes parts of one array of what fills a stretch of the message, in the message's order.
+    if not isinstance(stretch, np.ndarray) or stretch.nbytes != len(views) * size:
         return None
-    size, owner, start = first.data.nbytes, _owner(buffer), _address(first.data)
-    for index, view in enumerate(views):
-        same = view.encoding is ImageEncoding.RGB8 and view.data.nbytes == size and _owner(view.data.base) is owner
-        if not same or _address(view.data) != start + index * size:
+    for view in views:
+        if view.encoding is not ImageEncoding.RGB8 or view.data.nbytes != size or view.data.base is not stretch:
             return None
-    # Not `as_strided`, which takes several times as long.
-    message = np.frombuffer(buffer, np.uint8)
-    stacked = message[start - _address(message) :][: len(views) * size].reshape(len(views), first.height, -1, 3)
+    stacked = stretch.reshape(len(views), first.height, first.width, 3)
     stacked.flags.writeable = False
     return stacked
-
-
-def _owner(buffer: object) -> object:
-    """Return the message that a buffer's bytes lie in; a memory view is another one for each array."""
-    return buffer.obj if isinstance(buffer, memoryview) else buffer
-
-
-def _address(data: npt.NDArray[np.uint8]) -> int:
-    return int(data.__array_interface__["data"][0])
 
 
 def _pixels(view: View, spec: ViewSpec) -> npt.NDArray[np.uint8]:

@@ -61,9 +61,11 @@ class Neighbour:
         memory = self.memories[index]
         memory[HEAD_BYTES : HEAD_BYTES + len(frame)] = frame
         memory[0] = 1
-        self.note(index, len(frame), descriptors)
-        for descriptor in descriptors:
-            os.close(descriptor)
+        try:
+            self.note(index, len(frame), descriptors)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
 
     def note(self, index: int, size: int, descriptors: list[int] | None = None) -> None:
         self.packet(NOTE.pack(MAGIC, VERSION, index, size), descriptors)
