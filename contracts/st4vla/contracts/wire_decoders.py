@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -142,12 +141,15 @@ def _decode_view(reader: Reader) -> _ViewRow:
 
 def _views(frame: Buffer, rows: list[_ViewRow]) -> tuple[View, ...]:
     """Return views into a frame; those that fill a stretch of it are parts of one array, which is that stretch."""
-    first, whole = rows[0].start, sum(row.size for row in rows)
-    if all(row.start + row.size == after.start for row, after in itertools.pairwise(rows)):
-        stretch: npt.NDArray[np.uint8] = np.frombuffer(frame, np.uint8, whole, first)
-        data = [stretch[row.start - first : row.start - first + row.size] for row in rows]
+    first = end = rows[0].start
+    for row in rows:
+        if row.start != end:
+            data = [np.frombuffer(frame, np.uint8, row.size, row.start) for row in rows]
+            break
+        end += row.size
     else:
-        data = [np.frombuffer(frame, np.uint8, row.size, row.start) for row in rows]
+        stretch: npt.NDArray[np.uint8] = np.frombuffer(frame, np.uint8, end - first, first)
+        data = [stretch[row.start - first : row.start - first + row.size] for row in rows]
     return tuple(View(*row[:5], each) for row, each in zip(rows, data, strict=True))
 
 

@@ -16,7 +16,9 @@ Buffer *Buffers::take(std::size_t size)
         // What a reader has that is gone may be read by it still.
         if (is_lent || buffer.room_.size() < size) {
             buffer.lent_to_ = 0;
+            buffer.begins_.store(nullptr, std::memory_order_relaxed);
             buffer.room_.make(size, shared_);
+            buffer.begins_.store(buffer.bytes(), std::memory_order_relaxed);
             grown_.fetch_add(1, std::memory_order_relaxed);
         }
         buffer.taken_.store(true, std::memory_order_relaxed);
@@ -29,7 +31,8 @@ std::optional<Loan> Buffers::lend(const void *bytes) noexcept
 {
     for (unsigned index = 0; index < buffers_.size(); ++index) {
         Buffer &buffer = buffers_[index];
-        if (buffer.taken_.load(std::memory_order_relaxed) && buffer.bytes() == bytes) {
+        // Whoever has the bytes of a buffer has taken it, and nobody else touches it meanwhile.
+        if (bytes != nullptr && buffer.begins_.load(std::memory_order_relaxed) == bytes) {
             buffer.room_.set_lent(true);
             const bool is_known = buffer.lent_to_ == reader_.load(std::memory_order_relaxed);
             return Loan{index, is_known ? -1 : buffer.room_.descriptor()};

@@ -24,6 +24,9 @@ private:
     friend class Buffers;
 
     Room room_;
+    /// What `bytes` gives, for those who have not taken it.
+    std::atomic<const unsigned char *> begins_{nullptr};
+    /// The reader that knows its memory; 0: none.
     uint64_t lent_to_ = 0;
     std::atomic<bool> taken_{false};
 };

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "../detail.h"
@@ -54,7 +55,8 @@ st4vla_status LocalSocket::connect(const char *endpoint, const ClientKeys *keys)
     }
     news_ = epoll_create1(EPOLL_CLOEXEC);
     if (news_ < 0) {
-        return fail(ST4VLA_SYSTEM, "a Unix socket cannot be waited for: %s", std::strerror(errno));
+        const std::string why = std::system_category().message(errno);
+        return fail(ST4VLA_SYSTEM, "a Unix socket cannot be waited for: %s", why.c_str());
     }
     const std::lock_guard<std::mutex> lock(mutex_);
     call();

@@ -53,7 +53,8 @@ private:
     int connection_ = -1;
     /// An epoll, whose descriptor stays while connections come and go.
     int news_ = -1;
-    std::array<unsigned char, 32 * 1024> packet_{};
+    /// The largest chunk that is taken has half of it.
+    std::array<unsigned char, 32768> packet_{};
 };
 
 }  // namespace st4vla
