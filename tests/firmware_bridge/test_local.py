@@ -164,3 +164,25 @@ def test_a_local_endpoint_takes_no_keys_and_has_a_path(run: Run) -> None:
     ended = run("ping", "--endpoint", "local:")
     assert ended.status == 1
     assert "has no path" in ended.err
+
+
+def resident_bytes(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_minute_at_full_rate_takes_no_more_memory(start: Run, process: Callable[[], Any], path: Path) -> None:
+    server = process()
+    running = [start("stream", "--endpoint", f"local:{path}", *RATE[:2], "--rate", "200") for _ in range(2)]
+    time.sleep(10)
+    before = resident_bytes(server.pid)
+    time.sleep(60)
+    grown = resident_bytes(server.pid) - before
+    ended = [each.end() for each in running]
+    assert grown < 2e6, f"{grown / 1e6:.1f} MB more after a minute"
+    for each in ended:
+        assert each.status == 0, each.err
+        assert each.count("chunks_received") > 60 * 20
+        assert each.count("buffers_grown") <= 8
+        assert each.count("connections") == 1
