@@ -16,6 +16,8 @@ from st4vla.contracts.messages import ErrorCode, Goodbye, Hello, Message, Observ
 from st4vla.runtime.core import Core, Deliver
 
 LOG = logging.getLogger(__name__)
+#: The largest message that is taken: more than eight raw views of 1600 x 1600.
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 #: The first class that fits decides; a wire error of no other class is a malformed message.
 CODES: tuple[tuple[type[WireError], ErrorCode], ...] = (
     (ForeignMessageError, ErrorCode.FOREIGN_MESSAGE),

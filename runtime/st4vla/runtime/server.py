@@ -21,7 +21,7 @@ from st4vla.contracts.clock import monotonic_ns
 from st4vla.contracts.errors import PortInUseError, TransportError, TruncatedMessageError
 from st4vla.contracts.messages import Message
 from st4vla.contracts.wire import decode, encode
-from st4vla.runtime.answering import answer
+from st4vla.runtime.answering import MAX_MESSAGE_BYTES, answer
 from st4vla.runtime.core import Core
 from st4vla.runtime.curve import ServerKeys
 from st4vla.runtime.diagnosis import thread_check
@@ -40,8 +40,6 @@ LINGER_MS = 200
 RETRY_MS = 2
 #: How many messages are taken in before the thread looks up.
 MESSAGES_A_TURN = 64
-#: More than eight raw views of 1600 x 1600; libzmq holds so much for a stranger before it has said who it is.
-MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 #: Names this door's clients apart from those of other doors.
 PREFIX = b"zmq:"
 
@@ -119,6 +117,7 @@ class Server:
             # A client that comes back is the one that it was.
             (zmq.ROUTER_HANDOVER, 1),
             *LIVENESS,
+            # libzmq holds so much for a stranger before it has said who it is.
             (zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES),
         ):
             router.setsockopt(option, value)

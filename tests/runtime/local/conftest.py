@@ -26,7 +26,7 @@ from st4vla.runtime.scheduler import SchedulingConfig
 SIZE = 32
 
 
-def memory_of(size: int, *, seals: int = fcntl.F_SEAL_SHRINK) -> int:
+def sealed_memory(size: int, *, seals: int = fcntl.F_SEAL_SHRINK) -> int:
     """Return the descriptor of a new memory that has so many bytes."""
     descriptor = os.memfd_create("test", os.MFD_ALLOW_SEALING)
     os.ftruncate(descriptor, size)
@@ -55,7 +55,7 @@ class Neighbour:
         frame = bytes(encode(message)) if not isinstance(message, bytes) else message
         descriptors = []
         if index not in self.memories:
-            descriptor = memory_of(size)
+            descriptor = sealed_memory(size)
             self.memories[index] = mmap.mmap(descriptor, size)
             descriptors = [descriptor]
         memory = self.memories[index]
@@ -81,13 +81,13 @@ class Neighbour:
         return bool(self.memories[index][0])
 
     def await_return(self, index: int = 0) -> None:
-        await_that(lambda: not self.is_lent(index), "the memory was not given back")
+        wait_until(lambda: not self.is_lent(index), "the memory was not given back")
 
     def close(self) -> None:
         self.stream.close()
 
 
-def await_that(holds: Callable[[], bool], text: str, seconds: float = 5.0) -> None:
+def wait_until(holds: Callable[[], bool], text: str, seconds: float = 5.0) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, text
@@ -130,3 +130,15 @@ def come(path: Path) -> Iterator[Callable[[], Neighbour]]:
     yield begin
     for neighbour in come_in:
         neighbour.close()
+
+
+@pytest.fixture
+def memory_of() -> Callable[..., int]:
+    """Make a memory of some size and return its descriptor."""
+    return sealed_memory
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], bool], str], None]:
+    """Wait until something holds, or fail with a text."""
+    return wait_until

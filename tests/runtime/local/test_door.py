@@ -22,6 +22,7 @@ from st4vla.runtime.policy import Acted, NullPolicy, PlanTensors, Views
 SIZE = 32
 Serve = Callable[..., Core]
 Come = Callable[[], Any]
+Until = Callable[[Callable[[], bool], str], None]
 
 
 class Seeing(NullPolicy):
@@ -37,13 +38,6 @@ class Seeing(NullPolicy):
         self.may_go_on.wait(10)
         self.seen.append(views.copy())
         return super().act(views, plan, seed, splice)
-
-
-def await_that(holds: Callable[[], bool], text: str, seconds: float = 5.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, text
-        time.sleep(0.001)
 
 
 def test_a_client_is_welcomed_and_gets_chunks_for_the_pictures_that_it_shares(serve: Serve, come: Come) -> None:
@@ -75,7 +69,7 @@ def test_a_chunk_is_bit_for_bit_the_policys_own(serve: Serve, come: Come) -> Non
     np.testing.assert_array_equal(shared.actions, expected)
 
 
-def test_memories_come_back_while_both_systems_have_what_they_need(serve: Serve, come: Come) -> None:
+def test_memories_come_back_while_both_systems_have_what_they_need(serve: Serve, come: Come, until: Until) -> None:
     """The frames that are acted on and that wait are the server's; what they replace is the client's again."""
     policy = Seeing()
     core = serve(policy)
@@ -84,7 +78,7 @@ def test_memories_come_back_while_both_systems_have_what_they_need(serve: Serve,
     client.hear()
     policy.may_go_on.clear()
     client.share(client.observation(), index=1)
-    await_that(lambda: core.vitals.system1.began_ns is not None, "System 1 does not act")
+    until(lambda: core.vitals.system1.began_ns is not None, "System 1 does not act")
     client.share(client.observation(), index=2)
     client.share(client.observation(), index=3)
     client.await_return(2)
@@ -175,7 +169,7 @@ def client_welcome() -> Welcome:
     return Core(NullPolicy(image_size=SIZE)).welcome()
 
 
-def test_a_client_that_hangs_up_leaves_its_place_at_once(serve: Serve, come: Come) -> None:
+def test_a_client_that_hangs_up_leaves_its_place_at_once(serve: Serve, come: Come, until: Until) -> None:
     core = serve(max_clients=1)
     first, second = come(), come()
     first.share(first.observation())
@@ -185,18 +179,18 @@ def test_a_client_that_hangs_up_leaves_its_place_at_once(serve: Serve, come: Com
     assert isinstance(refused, ErrorReply)
     assert refused.code is ErrorCode.TOO_MANY_CLIENTS
     first.close()
-    await_that(lambda: core.scheduler.clients == 0, "it has its place still")
+    until(lambda: core.scheduler.clients == 0, "it has its place still")
     second.share(second.observation())
     assert isinstance(second.hear(), ActionChunk)
 
 
-def test_a_client_that_says_goodbye_may_go_on_afterwards(serve: Serve, come: Come) -> None:
+def test_a_client_that_says_goodbye_may_go_on_afterwards(serve: Serve, come: Come, until: Until) -> None:
     core = serve()
     client = come()
     client.share(client.observation())
     client.hear()
     client.packet(encode(Goodbye(9)))
-    await_that(lambda: core.scheduler.clients == 0, "it has its place still")
+    until(lambda: core.scheduler.clients == 0, "it has its place still")
     client.share(client.observation())
     assert isinstance(client.hear(), ActionChunk)
 

@@ -1,31 +1,29 @@
-import fcntl
 import gc
 import mmap
 import os
 import socket
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from st4vla.contracts.errors import MalformedMessageError, TruncatedMessageError
-from st4vla.runtime.local.memory import HEAD_BYTES, MAGIC, MAX_MESSAGE_BYTES, NOTE, Memory, read_note
+from st4vla.runtime.answering import MAX_MESSAGE_BYTES
+from st4vla.runtime.local.memory import HEAD_BYTES, MAGIC, NOTE, Memory, read_note
+
+Shared = tuple[Memory, mmap.mmap]
 
 
-def memory_of(size: int, *, seals: int = fcntl.F_SEAL_SHRINK) -> int:
-    descriptor = os.memfd_create("test", os.MFD_ALLOW_SEALING)
-    os.ftruncate(descriptor, size)
-    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
-    return descriptor
-
-
-def shared(size: int = 4096) -> tuple[Memory, mmap.mmap]:
-    descriptor = memory_of(size)
-    theirs = mmap.mmap(descriptor, size)
+@pytest.fixture
+def shared(memory_of: Callable[..., int]) -> Shared:
+    """A memory of 4096 bytes, as we and as a client has it."""
+    descriptor = memory_of(4096)
+    theirs = mmap.mmap(descriptor, 4096)
     return Memory(descriptor), theirs
 
 
-def test_a_message_is_looked_at_where_it_lies() -> None:
-    ours, theirs = shared()
+def test_a_message_is_looked_at_where_it_lies(shared: Shared) -> None:
+    ours, theirs = shared
     theirs[HEAD_BYTES : HEAD_BYTES + 3] = b"abc"
     message = ours.message(3)
     assert bytes(message) == b"abc"
@@ -33,8 +31,8 @@ def test_a_message_is_looked_at_where_it_lies() -> None:
     assert bytes(message) == b"xbc"
 
 
-def test_a_memory_is_given_back_when_nothing_refers_to_its_message_any_more() -> None:
-    ours, theirs = shared()
+def test_a_memory_is_given_back_when_nothing_refers_to_its_message_any_more(shared: Shared) -> None:
+    ours, theirs = shared
     theirs[0] = 1
     pixels = np.frombuffer(ours.message(100), np.uint8, 50, 10)[5:20]
     assert theirs[0] == 1
@@ -45,8 +43,8 @@ def test_a_memory_is_given_back_when_nothing_refers_to_its_message_any_more() ->
     assert theirs[0] == 0
 
 
-def test_a_message_outlives_the_memory_that_it_came_with() -> None:
-    ours, theirs = shared()
+def test_a_message_outlives_the_memory_that_it_came_with(shared: Shared) -> None:
+    ours, theirs = shared
     theirs[HEAD_BYTES : HEAD_BYTES + 3] = b"abc"
     message = ours.message(3)
     del ours
@@ -54,8 +52,8 @@ def test_a_message_outlives_the_memory_that_it_came_with() -> None:
     assert bytes(message) == b"abc"
 
 
-def test_a_message_beyond_the_end_is_refused_and_the_memory_given_back() -> None:
-    ours, theirs = shared()
+def test_a_message_beyond_the_end_is_refused_and_the_memory_given_back(shared: Shared) -> None:
+    ours, theirs = shared
     for size in (0, 4096 - HEAD_BYTES + 1, 2**63):
         theirs[0] = 1
         with pytest.raises(TruncatedMessageError, match=f"{size} bytes in a shared memory that holds 4032"):
@@ -64,7 +62,7 @@ def test_a_message_beyond_the_end_is_refused_and_the_memory_given_back() -> None
     assert len(ours.message(4096 - HEAD_BYTES)) == 4032
 
 
-def test_what_is_no_memory_or_could_shrink_is_refused() -> None:
+def test_what_is_no_memory_or_could_shrink_is_refused(memory_of: Callable[..., int]) -> None:
     ends = os.pipe()
     os.close(ends[1])
     unsealed = memory_of(4096, seals=0)

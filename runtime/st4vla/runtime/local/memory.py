@@ -18,14 +18,13 @@ from functools import partial
 from typing import Any
 
 from st4vla.contracts.errors import MalformedMessageError, TruncatedMessageError
+from st4vla.runtime.answering import MAX_MESSAGE_BYTES
 
 MAGIC, VERSION = b"ST4M", 1
 #: Magic, version, which of the client's memories, and the message's length.
 NOTE = struct.Struct("<4sHHQ")
 #: The first byte of a memory is the mark; the message begins where a picture may begin.
 HEAD_BYTES = 64
-#: More than eight raw views of 1600 x 1600.
-MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 #: Memories that a client may share at once: as many as the firmware bridge has.
 MAX_MEMORIES = 8
 
