@@ -27,6 +27,7 @@ def test_a_message_is_looked_at_where_it_lies(shared: Shared) -> None:
     theirs[HEAD_BYTES : HEAD_BYTES + 3] = b"abc"
     message = ours.message(3)
     assert bytes(message) == b"abc"
+    assert message.readonly
     theirs[HEAD_BYTES] = ord("x")
     assert bytes(message) == b"xbc"
 

@@ -91,7 +91,7 @@ class Memory:
         # Arrays refer to this one, and a memory view of the memory itself could not be told from another.
         lent = (ctypes.c_ubyte * size).from_buffer(self._bytes, HEAD_BYTES)
         self._lent = weakref.ref(lent, partial(_give_back, self._bytes))
-        return memoryview(lent)
+        return memoryview(lent).toreadonly()
 
 
 def _give_back(memory: mmap.mmap, lent: object) -> None:
