@@ -8,12 +8,10 @@ from dataclasses import dataclass, replace
 
 from st4vla.export.graph_memory import EXPORTED, PRECISIONS, GraphMemory
 from st4vla.export.targets import GIB, Target
+from st4vla.runtime.flashing.preflight import BUILD_COPIES
 
 #: The operating system without a desktop, and one CUDA context with the engine library: assumed.
 SYSTEM_BYTES = 2 * GIB
-#: While a graph is compiled its weights are there as read, as converted, and as part of the finished engine. Measured
-#: with TensorRT-RTX on a machine of CPUs only, not on a Jetson (docs/results/export_memory.md).
-BUILD_COPIES = 3.1
 _MIB = 2**20
 
 

@@ -168,12 +168,19 @@ def test_the_lowest_priority_leaves_the_cpu_and_the_disk_to_others() -> None:
         policy, nice = os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0)
         return (io_class, policy, nice) == (3, os.SCHED_IDLE, 19)
 
+    def grouped() -> bool:
+        os.setsid()
+        come_last(19)
+        return Path("/proc/self/autogroup").read_text().endswith("nice 19\n")
+
     def low() -> bool:
         come_last(7)
         return (os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0)) == (os.SCHED_OTHER, 7)
 
     assert platform.machine() in _IOPRIO_SET
     assert in_child(lowest)
+    # Without it, a session of its own would get as much as all others together.
+    assert in_child(grouped) or not Path("/proc/self/autogroup").exists()
     assert in_child(low)
 
 

@@ -12,8 +12,8 @@ from st4vla.contracts.manifests import BundleManifest
 from st4vla.contracts.release import Release, Requirements
 from st4vla.runtime.flashing.config import PreflightConfig
 
-#: While a graph is compiled its weights are there as read, as converted, and as part of the finished engine; as
-#: `st4vla check` plans, see docs/results/export_memory.md.
+#: While a graph is compiled its weights are there as read, as converted, and as part of the finished engine. Measured
+#: with TensorRT-RTX on a machine of CPUs only, not on a Jetson (docs/results/export_memory.md).
 BUILD_COPIES = 3.1
 #: Engines are at most so much larger than the graphs that they are made from.
 ENGINE_COPIES = 1.1
