@@ -5,12 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # apt needs root; where it is missing, the packages are named so that an administrator can install them.
-APT_PACKAGES := cmake iproute2 iptables libegl1 libosmesa6 libturbojpeg0-dev libzmq3-dev pkg-config
+APT_PACKAGES := cmake faketime iproute2 iptables libegl1 libosmesa6 libturbojpeg0-dev libzmq3-dev openssh-client openssh-server pkg-config rsync
 # What `firmware-check` needs besides: clang and its fuzzer, clang-tidy, and aarch64 with an emulator.
 FIRMWARE_PACKAGES := clang clang-tidy libclang-rt-14-dev g++-aarch64-linux-gnu qemu-user-static
+# What makes and runs the virtual Jetson.
+JETSON_PACKAGES := binfmt-support debootstrap qemu-user-static
 ROBOSUITE := robosuite==1.5.2
 
-.PHONY: help demo test test-all ctest firmware-check lint bundle bench-export bench-runtime clean
+.PHONY: help demo test test-all ctest firmware-check lint bundle bench-export bench-runtime bench-flash virtual-jetson clean
 
 help:
 	@echo "make demo      set up, and drive the simulated arm from the tiny bundle; results in out/demo"
@@ -20,6 +22,8 @@ help:
 	@echo "make lint      ruff, mypy, import-linter"
 	@echo "make bench-export  engines on this CPU against eager PyTorch; trains the preset small first (half an hour or more)"
 	@echo "make bench-runtime  the runtime against others' wires and against itself (five minutes)"
+	@echo "make bench-flash  flashing: an arm driven meanwhile, fifty devices, power cuts (half an hour)"
+	@echo "make virtual-jetson  an aarch64 device under QEMU to flash (five minutes; root)"
 	@echo "make bundle    make bundles/tiny again from its seed"
 
 $(VENV)/.venv-made:
@@ -86,8 +90,21 @@ firmware-check: $(VENV)/.firmware-packages
 test: lint ctest
 	$(BIN)/pytest
 
-test-all: lint ctest firmware-check
+test-all: lint ctest firmware-check virtual-jetson
 	$(BIN)/pytest -m "not gpu and not jetson"
+
+$(VENV)/.jetson-packages:| $(VENV)/.system-packages
+	$(call need_packages,$(JETSON_PACKAGES))
+	touch $@
+
+# Debian for aarch64 under QEMU, with this project in it; what is there and fits is kept.
+virtual-jetson: $(VENV)/.demo $(VENV)/.jetson-packages
+	PYTHON=$(CURDIR)/$(BIN)/python benchmarks/virtual_jetson/make.sh out/virtual_jetson
+
+bench-flash: $(VENV)/.dev
+	$(BIN)/st4vla bench-flash drive
+	$(BIN)/st4vla bench-flash fleet
+	$(BIN)/st4vla bench-flash cuts --changes
 
 bundle: $(VENV)/.dev
 	$(BIN)/st4vla train init --preset tiny --seed 0 --out out/tiny --force

@@ -109,3 +109,14 @@ def test_an_address_for_metrics_without_a_host_is_refused(
     assert main(["compile", str(bundle.folder), "--out", engines]) == 0
     assert main(["serve", str(bundle.folder), "--engines", engines, "--metrics", "9464"]) == 2
     assert "--metrics 9464: give HOST:PORT" in capsys.readouterr().err
+
+
+def test_engines_of_another_machine_are_refused_by_what_its_files_say(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engines, system = str(tmp_path / "engines"), tmp_path / "system"
+    assert main(["compile", str(bundle.folder), "--out", engines]) == 0
+    (system / "var/lib/nvpmodel").mkdir(parents=True)
+    (system / "var/lib/nvpmodel/status").write_text("pmode:0002\n")
+    assert main(["serve", str(bundle.folder), "--engines", engines, "--system-root", str(system)]) == 1
+    assert "power_mode: 'pmode:0002' here, '' there" in capsys.readouterr().err

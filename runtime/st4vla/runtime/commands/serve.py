@@ -60,6 +60,13 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--engines", type=Path, help="folder of its engines (default: where `st4vla compile` puts them)"
     )
     parser.add_argument("--backend", help="engine library (default: the best one that works here)")
+    parser.add_argument(
+        "--system-root",
+        type=Path,
+        default=Path("/"),
+        metavar="FOLDER",
+        help="where the files begin that say what this machine is (default: %(default)s)",
+    )
     parser.add_argument("--bind", default="tcp://127.0.0.1:5555", help="address to listen on (default: %(default)s)")
     parser.add_argument(
         "--keys",
@@ -155,7 +162,7 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     config = _scheduling(options, bundle.manifest.action)
     backend = choose_backend(options.backend)
     folder = options.engines or default_engines_folder(bundle)
-    engines = open_engines(folder, bundle, this_device().fingerprint(backend))
+    engines = open_engines(folder, bundle, this_device(options.system_root).fingerprint(backend))
     orders = Orders("stand_by" if options.standby else "serve")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: orders.give("end"))

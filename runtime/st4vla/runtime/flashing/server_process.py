@@ -18,7 +18,7 @@ import msgspec
 
 from st4vla.contracts.clock import monotonic_ns
 from st4vla.contracts.device_status import SlotName
-from st4vla.runtime.flashing.config import ServeConfig
+from st4vla.runtime.flashing.config import DeviceConfig
 from st4vla.runtime.flashing.layout import Layout
 from st4vla.runtime.orders import BOUND, CLOSE, CLOSED, GO, PROBE, SERVING, SNAPSHOT, STANDING_BY
 from st4vla.runtime.probe_report import ProbeReport
@@ -36,18 +36,19 @@ MAX_LINE_BYTES = 4 << 20
 PROGRAM = "import sys; del sys.path[0]; from st4vla.contracts.command_line import main; raise SystemExit(main())"
 
 
-def serve_command(layout: Layout, config: ServeConfig, slot: SlotName, *, behind: bool) -> list[str]:
+def serve_command(layout: Layout, config: DeviceConfig, slot: SlotName, *, behind: bool) -> list[str]:
     """Return the command line that serves a slot in standby; `behind` lets another server go first until then."""
-    files = layout.slot(slot)
+    files, serve = layout.slot(slot), config.serve
     command = [sys.executable, "-c", PROGRAM, "serve", str(files.bundle), "--engines", str(files.engines)]
-    command += ["--bind", config.bind, "--standby", "behind" if behind else "alone"]
-    if config.keys is not None:
-        command += ["--keys", config.keys]
-    if config.backend is not None:
-        command += ["--backend", config.backend]
-    for door in config.doors:
+    command += ["--bind", serve.bind, "--standby", "behind" if behind else "alone"]
+    command += ["--system-root", config.system_root]
+    if serve.keys is not None:
+        command += ["--keys", serve.keys]
+    if serve.backend is not None:
+        command += ["--backend", serve.backend]
+    for door in serve.doors:
         command += ["--door", door]
-    return [*command, *config.args]
+    return [*command, *serve.args]
 
 
 class ServerProcess:

@@ -76,6 +76,8 @@ class Supervisor:
         self._start_process = start or self._serve_slot
         self.wake = threading.Event()
         self._servers: list[ServerProcess] = []
+        #: Slots whose engines were found damaged, until something else is installed there.
+        self._damaged: set[SlotName] = set()
         self._saved = SavedState(layout.state)
         self._keeper = Keeper(self._start, config.trial.start_timeout_s)
         self._retiring = Retiring()
@@ -250,6 +252,7 @@ class Supervisor:
         elif flash.installed is not None and flash.is_cancelled:
             self._changing.fail(cancelled())
         elif flash.installed is not None:
+            self._damaged.discard(inactive(self._saved.now))
             self._changing.begin(inactive(self._saved.now))
 
     def _cancel(self) -> Flash:
@@ -296,7 +299,8 @@ class Supervisor:
         target = other_slot(damaged)
         record = whole_record(self._layout, target)
         busy = self._changing.flash is not None
-        if busy or record is None or not has_served(self._saved.now, record):
+        self._damaged.add(damaged)
+        if busy or record is None or target in self._damaged or not has_served(self._saved.now, record):
             text = f"{why}. There is no other policy that has served here: flash one"
             self._keeper.give_up(text)
             self._changing.write("damaged", text)
@@ -326,5 +330,5 @@ class Supervisor:
         return server
 
     def _serve_slot(self, slot: SlotName, behind: bool) -> ServerProcess:
-        command = serve_command(self._layout, self._config.serve, slot, behind=behind)
+        command = serve_command(self._layout, self._config, slot, behind=behind)
         return ServerProcess(slot, command, self._layout.root, self.wake.set)
