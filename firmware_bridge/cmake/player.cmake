@@ -1,5 +1,6 @@
 # The 1 kHz player, its tests, its benchmark and its fuzzer.
-set(PLAYER_SOURCES src/player/abi.cpp src/player/arm.cpp src/player/followers.cpp src/player/inbox.cpp
+set(PLAYER_SOURCES src/player/abi.cpp src/player/arm.cpp src/player/course.cpp src/player/followers.cpp
+                   src/player/inbox.cpp src/player/past.cpp
                    src/player/player.cpp src/player/reference.cpp src/player/rotation.cpp src/player/settings.cpp)
 
 # Objects, for libraries of ours that contain the player. Exceptions are off: nothing in a step may throw.

@@ -87,52 +87,32 @@ void Arm::brake(const Settings &settings, Tick tick) noexcept
     std::for_each(joints_, joints_ + settings.motion, [tick](auto &joint) { joint.brake(tick); });
 }
 
-void Arm::take(const Settings &settings, const Arm &other) noexcept
+void Arm::go_on(const Settings &settings, const Course &from) noexcept
 {
     if (!settings.joints) {
-        point_ = other.point_;
-        rotation_ = other.rotation_;
+        point_.go_on(from.point);
+        rotation_.go_on(from.rotation);
         return;
     }
-    std::copy(other.joints_, other.joints_ + settings.motion, joints_);
-}
-
-void Arm::coast(const Settings &settings) noexcept
-{
-    if (!settings.joints) {
-        point_.coast();
-        rotation_.coast();
-        return;
-    }
-    std::for_each(joints_, joints_ + settings.motion, [](auto &joint) { joint.coast(); });
-}
-
-void Arm::aim_as(const Settings &settings, const Arm &other) noexcept
-{
-    point_.aim_as(other.point_);
-    rotation_.aim_as(other.rotation_);
-    for (int i = 0; settings.joints && i < settings.motion; ++i) {
-        joints_[i].aim_as(other.joints_[i]);
+    for (int i = 0; i < settings.motion; ++i) {
+        joints_[i].go_on(from.joints[i]);
     }
 }
 
-double Arm::distance(const Settings &settings, const double *sent) const noexcept
+Sent Arm::sent(const Settings &settings) const noexcept
 {
-    double largest = 0.0;
-    for (int i = 0; settings.joints && i < settings.motion; ++i) {
-        largest = std::max(largest, std::fabs(joints_[i].commanded()[0] - sent[i]));
-    }
-    if (!settings.joints) {
-        double rotation[9];
-        to_matrix(rotation_.commanded(), rotation, 3);
-        for (int i = 0; i < 3; ++i) {
-            largest = std::max(largest, std::fabs(point_.commanded()[i] - sent[4 * i + 3]));
-            for (int j = 0; j < 3; ++j) {
-                largest = std::max(largest, std::fabs(rotation[3 * i + j] - sent[4 * i + j]));
-            }
+    Sent sent;
+    if (settings.joints) {
+        for (int i = 0; i < settings.motion; ++i) {
+            sent.at[i] = joints_[i].commanded().position[0];
         }
+        return sent;
     }
-    return largest;
+    const Vec3 &position = point_.commanded().position;
+    const Quaternion &q = rotation_.commanded().rotation;
+    const double numbers[] = {position[0], position[1], position[2], q.w, q.x, q.y, q.z};
+    std::copy(numbers, numbers + 7, sent.at);
+    return sent;
 }
 
 Motion Arm::done(const Settings &settings) const noexcept
@@ -161,10 +141,10 @@ bool Arm::is_lost(const Settings &settings, const double *measured) const noexce
 {
     // Written so that NaN is lost.
     if (!settings.joints) {
-        return !(norm(vector_of(measured) - point_.commanded()) <= kLostLeashes * settings.config.leash_m);
+        return !(norm(vector_of(measured) - point_.commanded().position) <= kLostLeashes * settings.config.leash_m);
     }
     for (int i = 0; i < settings.motion; ++i) {
-        if (!(std::fabs(measured[i] - joints_[i].commanded()[0]) <= kLostLeashes * settings.config.leash_rad)) {
+        if (!(std::fabs(measured[i] - joints_[i].commanded().position[0]) <= kLostLeashes * settings.config.leash_rad)) {
             return true;
         }
     }
@@ -173,19 +153,19 @@ bool Arm::is_lost(const Settings &settings, const double *measured) const noexce
 
 void Arm::write(const Settings &settings, st4vla_player_setpoint *setpoint) const noexcept
 {
-    const Quaternion &q = rotation_.commanded();
+    const Quaternion &q = rotation_.commanded().rotation;
     const double wxyz[] = {q.w, q.x, q.y, q.z};
     std::copy(wxyz, wxyz + 4, setpoint->quaternion_wxyz);
     to_matrix(q, setpoint->base_T_ee, 4);
     setpoint->base_T_ee[15] = 1.0;
     for (int i = 0; i < 3; ++i) {
-        setpoint->base_T_ee[4 * i + 3] = point_.commanded()[i];
-        setpoint->twist[i] = point_.commanded_velocity()[i];
-        setpoint->twist[3 + i] = rotation_.commanded_velocity()[i];
+        setpoint->base_T_ee[4 * i + 3] = point_.commanded().position[i];
+        setpoint->twist[i] = point_.commanded().velocity[i];
+        setpoint->twist[3 + i] = rotation_.commanded().velocity[i];
     }
     for (int i = 0; settings.joints && i < settings.motion; ++i) {
-        setpoint->joint_positions_rad[i] = joints_[i].commanded()[0];
-        setpoint->joint_velocities_rad_s[i] = joints_[i].commanded_velocity()[0];
+        setpoint->joint_positions_rad[i] = joints_[i].commanded().position[0];
+        setpoint->joint_velocities_rad_s[i] = joints_[i].commanded().velocity[0];
     }
 }
 

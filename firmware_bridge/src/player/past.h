@@ -1,64 +1,69 @@
-// Where the arm was in the last ticks, to find out which of them a robot did not hear of.
+// What was sent in the last ticks, to find out which of it a robot did not hear.
 //
 // A command that is lost on its way is not noticed at once: states go on arriving, and where the robot went by itself
-// differs by less than single precision shows. What it says it was sent tells, some ticks later, since when it has heard
-// nothing: of all moments from which it could have gone on by itself, the one that leads there.
+// differs by less than single precision shows. What it says it was sent tells, some ticks later: of all that can have
+// happened, what leads there. It need not be that the robot has heard nothing since. One that missed some commands, then
+// heard one or two, and then none because the loop was late, goes on with a speed and an acceleration that it has made of
+// a place to which nobody had sent it. A third command that it hears leaves nothing of that.
 #ifndef ST4VLA_PLAYER_PAST_H
 #define ST4VLA_PLAYER_PAST_H
 
-#include "player/arm.h"
+#include "player/course.h"
 
 namespace st4vla::player {
 
 class Past {
 public:
-    void forget() noexcept { count_ = 0; }
+    /// Forget all: the robot stands where it was sent.
+    void restart(const Settings &settings, const Sent &sent) noexcept;
 
-    /// Take down where the arm is before a tick.
-    void note(const Settings &settings, const Arm &arm) noexcept
+    /// Take down what was sent in a tick, or where the arm went in one for which the loop was late.
+    void note(const Sent &sent, bool late) noexcept
     {
-        newest_ = (newest_ + 1) % kTicks;
-        arms_[newest_].take(settings, arm);
-        count_ = count_ < kTicks ? count_ + 1 : kTicks;
+        newest_ = (newest_ + 1) % kKept;
+        sent_[newest_] = sent;
+        sent_[newest_].late = late ? 1 : 0;
+        sent_[newest_].moved = moved_ ? 1 : 0;
+        moved_ = false;
     }
 
-    /// If `sent`, a pose or joints, is not where the arm was sent, put the arm where a robot went that heard nothing since
-    /// the moment that explains it. Its goal stays. Returns whether it was moved; what no moment explains moves nothing.
-    bool correct(const Settings &settings, const double *sent, Arm &arm) noexcept
+    /// Find where a robot is that says it was sent to `told`, a pose or joints. Returns whether that is elsewhere than
+    /// where it was sent, and explained by what it did not hear.
+    bool explain(const Settings &settings, const double *told, Course *robot) noexcept
     {
-        if (!(arm.distance(settings, sent) > kSame)) {
-            return false;
-        }
-        double least = kSame;
-        bool found = false;
-        for (int back = 0; back < count_; ++back) {
-            alone_.take(settings, arms_[(newest_ + kTicks - back) % kTicks]);
-            for (int tick = 0; tick <= back; ++tick) {
-                alone_.coast(settings);
-            }
-            const double distance = alone_.distance(settings, sent);
-            if (distance < least) {
-                least = distance;
-                alone_.aim_as(settings, arm);
-                best_.take(settings, alone_);
-                found = true;
-            }
-        }
-        if (found) {
-            // What came before is kept: with more that the robot did not hear, the same moment explains it, and better.
-            arm.take(settings, best_);
-        }
-        return found;
+        return difference(settings, sent(0), told) > kSame && search(settings, told, robot);
     }
 
 private:
+    /// What can have happened, backwards from now: ticks that the robot did not hear of, ticks before them that it heard
+    /// of, and at most so many before those that it did not.
+    struct Guess {
+        int late, heard, lost;
+    };
+
     /// A robot ends a motion after so many commands that it has not heard.
-    static constexpr int kTicks = 20;
+    static constexpr int kLost = 20;
+    /// So many that it heard in a row, and what was before no longer matters.
+    static constexpr int kForgotten = 3;
+    /// Where no late loop says that there was a second gap, one is looked for only if both were as short as that.
+    static constexpr int kShort = 4;
+    /// Two gaps, what was heard between them, and what tells the speed and the acceleration before.
+    static constexpr int kKept = 2 * kLost + 2 * kForgotten;
     /// States are in single precision; what differs by less, metres or radians, is the same.
     static constexpr double kSame = 1.5e-7;
 
-    Arm arms_[kTicks], alone_, best_;
-    int newest_ = 0, count_ = 0;
+    int index(int age) const noexcept { return (newest_ + kKept - age) % kKept; }
+    const Sent &sent(int age) const noexcept { return sent_[index(age)]; }
+    bool search(const Settings &settings, const double *told, Course *robot) noexcept;
+    void guess(const Settings &settings, const Guess &guess, const double *told) noexcept;
+    Course after(const Settings &settings, int age) const noexcept;
+
+    int newest_ = 0;
+    bool moved_ = false;  ///< What is noted next is sent to a robot that was found elsewhere.
+    double least_ = 0.0;  ///< How far from what was told the best guess is.
+    Sent sent_[kKept];
+    Course best_;
+    Course found_[kKept];  ///< Where it was found before each tick that has `moved` set.
 };
 
 }  // namespace st4vla::player

@@ -7,8 +7,8 @@
 #include "player/arm.h"
 #include "player/gripper.h"
 #include "player/inbox.h"
-#include "player/plan_clock.h"
 #include "player/past.h"
+#include "player/plan_clock.h"
 #include "player/reference.h"
 
 namespace st4vla::player {
@@ -52,6 +52,7 @@ private:
     void take_chunk(std::int64_t now_ns) noexcept;
     void latch_stop(int reason) noexcept;
     Verdict judge(std::int64_t now_ns) noexcept;
+    void correct(const double *sent) noexcept;
     void advance(const Verdict &verdict, std::int64_t clock_ns, const double *measured, Tick tick) noexcept;
     void fill(const Verdict &verdict, st4vla_player_gripper gripper, st4vla_player_setpoint *setpoint) const noexcept;
     void share(const Verdict &verdict) noexcept;
@@ -68,6 +69,7 @@ private:
     Motion asked_{};  ///< What was asked for, or done, at the last tick.
     Arm arm_;
     Past past_;
+    Course robot_;  ///< Where it was found, if it was elsewhere than where it was sent.
     Gripper gripper_;
     PlanClock clock_;
     std::int64_t last_ns_ = 0;
