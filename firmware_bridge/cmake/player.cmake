@@ -6,7 +6,8 @@ set(PLAYER_SOURCES src/player/abi.cpp src/player/arm.cpp src/player/course.cpp s
 # Objects, for libraries of ours that contain the player. Exceptions are off: nothing in a step may throw.
 add_library(st4vla_player_objects OBJECT ${PLAYER_SOURCES})
 target_include_directories(st4vla_player_objects PUBLIC include PRIVATE src)
-target_compile_options(st4vla_player_objects PRIVATE -fno-exceptions -fno-rtti -Wshadow -Wconversion -Wdouble-promotion)
+target_compile_options(st4vla_player_objects PRIVATE -fno-exceptions -fno-rtti -Wshadow -Wconversion -Wdouble-promotion
+                                                     -fno-math-errno -fno-trapping-math)
 set_target_properties(st4vla_player_objects PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden
                                                        VISIBILITY_INLINES_HIDDEN ON)
 

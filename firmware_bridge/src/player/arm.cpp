@@ -99,34 +99,27 @@ void Arm::go_on(const Settings &settings, const Course &from) noexcept
     }
 }
 
-Sent Arm::sent(const Settings &settings) const noexcept
+void Arm::command(const Settings &settings, Sent *sent) const noexcept
 {
-    Sent sent;
-    if (settings.joints) {
-        for (int i = 0; i < settings.motion; ++i) {
-            sent.at[i] = joints_[i].commanded().position[0];
-        }
-        return sent;
+    if (!settings.joints) {
+        put_pose(point_.commanded().position, rotation_.commanded().rotation, sent);
+        return;
     }
-    const Vec3 &position = point_.commanded().position;
-    const Quaternion &q = rotation_.commanded().rotation;
-    const double numbers[] = {position[0], position[1], position[2], q.w, q.x, q.y, q.z};
-    std::copy(numbers, numbers + 7, sent.at);
-    return sent;
+    for (int i = 0; i < settings.motion; ++i) {
+        sent->at[i] = joints_[i].commanded().position[0];
+    }
 }
 
-Motion Arm::done(const Settings &settings) const noexcept
+void Arm::done(const Settings &settings, Motion *motion) const noexcept
 {
-    Motion motion{};
     for (int i = 0; !settings.joints && i < 3; ++i) {
-        motion.speed[i] = point_.inner_velocity()[i];
-        motion.speed[3 + i] = rotation_.inner_velocity()[i];
+        motion->speed[i] = point_.inner_velocity()[i];
+        motion->speed[3 + i] = rotation_.inner_velocity()[i];
     }
     for (int i = 0; settings.joints && i < settings.motion; ++i) {
-        motion.at[i] = joints_[i].goal()[0];
-        motion.speed[i] = joints_[i].inner_velocity()[0];
+        motion->at[i] = joints_[i].goal()[0];
+        motion->speed[i] = joints_[i].inner_velocity()[0];
     }
-    return motion;
 }
 
 bool Arm::at_rest(const Settings &settings) const noexcept

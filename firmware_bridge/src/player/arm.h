@@ -23,11 +23,11 @@ public:
     /// Be where a robot went; the goal stays.
     void go_on(const Settings &settings, const Course &from) noexcept;
 
-    /// What is commanded.
-    Sent sent(const Settings &settings) const noexcept;
+    /// Fill in what is commanded.
+    void command(const Settings &settings, Sent *sent) const noexcept;
 
-    /// What is being done, in the terms in which it is asked for.
-    Motion done(const Settings &settings) const noexcept;
+    /// Fill in what is being done, in the terms in which it is asked for.
+    void done(const Settings &settings, Motion *motion) const noexcept;
 
     bool at_rest(const Settings &settings) const noexcept;
 
@@ -38,8 +38,8 @@ public:
     void write(const Settings &settings, st4vla_player_setpoint *setpoint) const noexcept;
 
 private:
-    PointFollower<3> point_;
     RotationFollower rotation_;
+    PointFollower<3> point_;
     PointFollower<1> joints_[kMaxMotion];
 };
 

@@ -69,9 +69,7 @@ Sent Course::place(const Settings &settings) const noexcept
         std::transform(joints, joints + settings.motion, sent.at, [](const auto &joint) { return joint.position[0]; });
         return sent;
     }
-    const Quaternion &q = rotation.rotation;
-    const double numbers[] = {point.position[0], point.position[1], point.position[2], q.w, q.x, q.y, q.z};
-    std::copy(numbers, numbers + 7, sent.at);
+    put_pose(point.position, rotation.rotation, &sent);
     return sent;
 }
 

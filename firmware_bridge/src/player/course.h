@@ -15,6 +15,12 @@ struct alignas(64) Sent {
     double at[kMaxMotion] = {};
 };
 
+inline void put_pose(const Vec3 &position, const Quaternion &q, Sent *sent) noexcept
+{
+    const double numbers[] = {position[0], position[1], position[2], q.w, q.x, q.y, q.z};
+    std::copy(numbers, numbers + 7, sent->at);
+}
+
 /// The largest difference of a command from a row-major 4 x 4 pose, or from joint positions; metres or radians.
 double difference(const Settings &settings, const Sent &sent, const double *told) noexcept;
 

@@ -6,6 +6,7 @@ void RotationFollower::reset(const Quaternion &rotation, const Bounds<3> &bounds
 {
     bounds_ = bounds;
     most_turn_rad_ = most_turn_rad;
+    least_w_ = std::cos(0.5 * most_turn_rad);
     home_ = goal_ = rotation;
     velocity_ = {};
     commanded_ = {rotation, {}, {}};
@@ -28,11 +29,11 @@ bool RotationFollower::follow(const Vec3 &turn_rad_s, double leash_rad, Tick tic
 bool RotationFollower::turn_goal(const Quaternion &from, Vec3 &turn_rad_s) noexcept
 {
     goal_ = normalized(from_vector(turn_rad_s * kTick_s) * from);
-    const Vec3 away = to_vector(goal_ * conjugate(home_));
-    if (norm(away) <= most_turn_rad_) {
+    const Quaternion away = goal_ * conjugate(home_);
+    if (std::fabs(away.w) >= least_w_) {
         return false;
     }
-    goal_ = normalized(from_vector(shortened(away, most_turn_rad_)) * home_);
+    goal_ = normalized(from_vector(shortened(to_vector(away), most_turn_rad_)) * home_);
     turn_rad_s = shortened(to_vector(goal_ * conjugate(from)) * (1.0 / kTick_s), bounds_.speed);
     return true;
 }

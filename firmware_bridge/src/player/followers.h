@@ -139,7 +139,7 @@ private:
 
     Bounds<3> bounds_{};
     Quaternion home_, goal_;
-    double most_turn_rad_ = 0.0;
+    double most_turn_rad_ = 0.0, least_w_ = 0.0;  ///< How far the goal may be from home, and w of a turn as far.
     Vec3 velocity_{};
     Turning commanded_;
     Average<3> velocities_;

@@ -17,14 +17,15 @@ public:
     /// Forget all: the robot stands where it was sent.
     void restart(const Settings &settings, const Sent &sent) noexcept;
 
-    /// Take down what was sent in a tick, or where the arm went in one for which the loop was late.
-    void note(const Sent &sent, bool late) noexcept
+    /// Return what to fill in: what is sent in a tick, or where the arm goes in one for which the loop was late.
+    Sent *note(bool late) noexcept
     {
-        newest_ = (newest_ + 1) % kKept;
-        sent_[newest_] = sent;
-        sent_[newest_].late = late ? 1 : 0;
-        sent_[newest_].moved = moved_ ? 1 : 0;
+        newest_ = newest_ + 1 == kKept ? 0 : newest_ + 1;
+        Sent &sent = sent_[newest_];
+        sent.late = late ? 1 : 0;
+        sent.moved = moved_ ? 1 : 0;
         moved_ = false;
+        return &sent;
     }
 
     /// Find where a robot is that says it was sent to `told`, a pose or joints. Returns whether that is elsewhere than

@@ -41,9 +41,11 @@ st4vla_player_status Player::anchor(const double *base_T_ee, const double *joint
     // So were the times of before, if the clock was wrong.
     last_ns_ = 0;
     has_chunk_ = limited_ = ran_ = false;
-    past_.restart(settings_, arm_.sent(settings_));
+    Sent sent;
+    arm_.command(settings_, &sent);
+    past_.restart(settings_, sent);
     anchored_ = splice_ = true;
-    asked_ = arm_.done(settings_);
+    arm_.done(settings_, &asked_);
     reference_.forget();
     shared_.at_rest.store(true, std::memory_order_release);
     return ST4VLA_PLAYER_OK;
@@ -71,7 +73,7 @@ st4vla_player_status Player::step(const st4vla_player_input &input, st4vla_playe
                 correct(input.sent);
             }
             advance(verdict, now_ns - ahead_ns, input.has_measured != 0 ? input.measured : nullptr, tick);
-            past_.note(arm_.sent(settings_), tick == Tick::kMissed);
+            arm_.command(settings_, past_.note(tick == Tick::kMissed));
         }
         if (verdict.pace <= ST4VLA_PACE_SLOW && settings_.config.gripper_index != ST4VLA_NO_GRIPPER) {
             gripper = gripper_.command(chunk_.actions[verdict.action_index][settings_.config.gripper_index]);
@@ -200,7 +202,7 @@ void Player::advance(const Verdict &verdict, std::int64_t clock_ns, const double
     if (rests) {
         arm_.brake(settings_, tick);
         // Once something is asked for again, it begins with what is done.
-        asked_ = arm_.done(settings_);
+        arm_.done(settings_, &asked_);
         reference_.forget();
         splice_ = true;
         limited_ = false;
@@ -210,7 +212,7 @@ void Player::advance(const Verdict &verdict, std::int64_t clock_ns, const double
         reference_.splice(settings_, chunk_, {clock_.time_ns(), factor_, joins_}, asked_);
         splice_ = false;
     }
-    asked_ = reference_.at(settings_, chunk_, clock_.time_ns());
+    reference_.at(settings_, chunk_, clock_.time_ns(), &asked_);
     limited_ = arm_.follow(settings_, asked_, measured, tick) || reference_.limited();
 }
 
