@@ -27,6 +27,15 @@ struct Going {
         velocity = velocity + change;
         position = position + velocity * kTick_s;
     }
+
+    /// Be at a place that it coasted to in so many ticks: what it is off by is put down to the acceleration.
+    void arrive(const Vec<D> &place, int ticks) noexcept
+    {
+        const Vec<D> more = (place - position) * (2.0 / (kTick_s * ticks * (ticks + 1)));
+        change = change + more;
+        velocity = velocity + more * ticks;
+        position = place;
+    }
 };
 
 /// An orientation that is turned once a tick, in the base frame.
@@ -46,6 +55,14 @@ struct Turning {
     {
         velocity = velocity + change;
         rotation = normalized(from_vector(velocity * kTick_s) * rotation);
+    }
+
+    void arrive(const Quaternion &place, int ticks) noexcept
+    {
+        const Vec3 more = to_vector(place * conjugate(rotation)) * (2.0 / (kTick_s * ticks * (ticks + 1)));
+        change = change + more;
+        velocity = velocity + more * ticks;
+        rotation = place;
     }
 };
 

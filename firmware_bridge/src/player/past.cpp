@@ -7,26 +7,12 @@ void Past::restart(const Settings &settings, const Sent &sent) noexcept
     std::fill(sent_, sent_ + kKept, sent);
     best_.begin(settings, sent);
     moved_ = false;
+    std::fill(told_, told_ + kTold, Told{});
 }
 
-bool Past::search(const Settings &settings, const double *told, Course *robot) noexcept
+bool Past::find(const Settings &settings, const double *told, Course *robot) noexcept
 {
-    least_ = kSame;
-    int late = 0;
-    while (late < kLost && sent(late).late != 0) {
-        ++late;
-    }
-    guess(settings, {late, 0, kLost - late}, told);
-    for (int heard = 1; late > 0 && heard < kForgotten; ++heard) {
-        guess(settings, {late, heard, kLost}, told);
-    }
-    // The unlikely only where nothing else explains it.
-    for (int gap = 1; !(least_ < kSame) && late == 0 && gap <= kShort; ++gap) {
-        for (int heard = 1; heard < kForgotten; ++heard) {
-            guess(settings, {gap, heard, kShort}, told);
-        }
-    }
-    if (!(least_ < kSame)) {
+    if (!search(settings, told) && !estimate(settings)) {
         return false;
     }
     // What was sent before is kept: with more that the robot did not hear, the same moment explains it, and better.
@@ -35,26 +21,44 @@ bool Past::search(const Settings &settings, const double *told, Course *robot) n
     return true;
 }
 
-/// Try each number of lost commands, and keep the course that ends nearest to what was told.
-void Past::guess(const Settings &settings, const Guess &guess, const double *told) noexcept
+/// Find since when the robot has heard nothing.
+bool Past::search(const Settings &settings, const double *told) noexcept
 {
-    for (int lost = 1; lost <= guess.lost; ++lost) {
-        Course robot = after(settings, guess.late + guess.heard + lost);
-        for (int tick = 0; tick < lost; ++tick) {
-            robot.coast(settings);
-        }
-        for (int age = guess.late + guess.heard; age-- > guess.late;) {
-            robot.hear(settings, sent(age));
-        }
-        for (int tick = 0; tick < guess.late; ++tick) {
+    double least = kExplained;
+    for (int missed = 1; missed <= kLost; ++missed) {
+        Course robot = after(settings, missed);
+        for (int tick = 0; tick < missed; ++tick) {
             robot.coast(settings);
         }
         const double distance = difference(settings, robot.place(settings), told);
-        if (distance < least_) {
-            least_ = distance;
+        if (distance < least) {
+            least = distance;
             best_ = robot;
         }
     }
+    return least < kExplained;
+}
+
+/// Take the robot at its word: where it was in the last ticks tells how it moves.
+bool Past::estimate(const Settings &settings) noexcept
+{
+    const auto ticks_since = [this](int age) { return told(age).tick - told(age + 1).tick; };
+    // Three in a row; what the robot did while the loop was late is known.
+    const int skipped = ticks_since(0) > 1 && ticks_since(0) <= kLost ? 1 : 0;
+    if (ticks_since(skipped) != 1 || ticks_since(skipped + 1) != 1) {
+        return false;
+    }
+    best_.begin(settings, sent_of(settings, told(skipped + 2).at));
+    best_.hear(settings, sent_of(settings, told(skipped + 1).at));
+    best_.hear(settings, sent_of(settings, told(skipped).at));
+    if (skipped != 0) {
+        const int ticks = static_cast<int>(ticks_since(0));
+        for (int tick = 0; tick < ticks; ++tick) {
+            best_.coast(settings);
+        }
+        best_.arrive(settings, sent_of(settings, told(0).at), ticks);
+    }
+    return best_.is_possible(settings, sent(0));
 }
 
 /// The course of a robot that has just heard what was sent so many ticks ago, and all that was sent before.

@@ -73,7 +73,7 @@ st4vla_player_status Player::step(const st4vla_player_input &input, st4vla_playe
                 correct(input.sent);
             }
             advance(verdict, now_ns - ahead_ns, input.has_measured != 0 ? input.measured : nullptr, tick);
-            arm_.command(settings_, past_.note(tick == Tick::kMissed));
+            arm_.command(settings_, past_.note());
         }
         if (verdict.pace <= ST4VLA_PACE_SLOW && settings_.config.gripper_index != ST4VLA_NO_GRIPPER) {
             gripper = gripper_.command(chunk_.actions[verdict.action_index][settings_.config.gripper_index]);

@@ -29,7 +29,7 @@ void Reference::splice(const Settings &settings, const Chunk &chunk, const Start
 {
     factor_ = start.factor;
     joins_ = start.joins;
-    Motion to;
+    Motion to{};
     plain(settings, chunk, start.time_ns - ST4VLA_PLAYER_TICK_NS, &to);
     for (int i = 0; i < settings.motion; ++i) {
         if (settings.positions) {

@@ -26,17 +26,17 @@ Quaternion normalized(const Quaternion &a) noexcept
 Quaternion from_vector(const Vec3 &vector_rad) noexcept
 {
     const double square = dot(vector_rad, vector_rad);
-    double scale, w;
+    const auto turned_by = [&](double w, double scale) {
+        return Quaternion{w, scale * vector_rad[0], scale * vector_rad[1], scale * vector_rad[2]};
+    };
     if (square < kSmall * kSmall) {
-        // sin(x / 2) / x and cos(x / 2); the next terms are below 1e-19.
-        scale = 0.5 - square * (1.0 / 48 - square * (1.0 / 3840 - square * (1.0 / 645'120 - square / 185'794'560)));
-        w = 1.0 - square * (1.0 / 8 - square * (1.0 / 384 - square * (1.0 / 46'080 - square / 10'321'920)));
-    } else {
-        const double angle = std::sqrt(square);
-        scale = std::sin(0.5 * angle) / angle;
-        w = std::cos(0.5 * angle);
+        // cos(x / 2) and sin(x / 2) / x; the next terms are below 1e-19.
+        return turned_by(
+            1.0 - square * (1.0 / 8 - square * (1.0 / 384 - square * (1.0 / 46'080 - square / 10'321'920))),
+            0.5 - square * (1.0 / 48 - square * (1.0 / 3840 - square * (1.0 / 645'120 - square / 185'794'560))));
     }
-    return {w, scale * vector_rad[0], scale * vector_rad[1], scale * vector_rad[2]};
+    const double angle = std::sqrt(square);
+    return turned_by(std::cos(0.5 * angle), std::sin(0.5 * angle) / angle);
 }
 
 Vec3 to_vector(const Quaternion &a) noexcept

@@ -119,6 +119,39 @@ void a_loop_that_is_late_soon_after_lost_commands_goes_on_where_the_robot_went()
     }
 }
 
+/// Nothing that was sent explains where the robot is: what it told in the last ticks must do.
+void gaps_that_follow_one_another_leave_the_robot_within_its_makers_limits()
+{
+    const st4vla_player_config config = default_config();
+    constexpr double kMaker = 1.0 / 0.9;
+    for (int lost = 1; lost <= 3; ++lost) {
+        for (int heard = 1; heard <= 3; ++heard) {
+            Rig rig(config);
+            RobotModel robot(kHome);
+            robot.tell(rig.input);
+            std::uint64_t sequence = 0;
+            for (int tick = 0; tick < 2000; ++tick) {
+                if (tick % 90 == 0) {
+                    CHECK(rig.put(gentle(config, ++sequence, rig.now_ns())) == ST4VLA_PLAYER_OK);
+                }
+                rig.check.restart();
+                rig.step();
+                const int phase = tick % 71;
+                if (phase < 5 * (lost + heard) && phase % (lost + heard) < lost) {
+                    robot.hear_nothing();
+                } else {
+                    robot.hear(rig.setpoint);
+                }
+                robot.tell(rig.input);
+            }
+            CHECK(robot.fastest_change <= config.translation.acceleration * kMaker);
+            CHECK(robot.fastest_jerk <= config.translation.jerk * kMaker);
+            CHECK(robot.fastest_turn_change <= config.rotation.acceleration * kMaker);
+            CHECK(robot.fastest_turn_jerk <= config.rotation.jerk * kMaker);
+        }
+    }
+}
+
 void a_robot_that_hears_everything_is_not_corrected()
 {
     const st4vla_player_config config = default_config();
@@ -161,6 +194,7 @@ int main()
     after_missed_milliseconds_the_next_setpoint_is_where_the_robot_went();
     commands_that_the_robot_did_not_hear_are_noticed_by_where_it_went();
     a_loop_that_is_late_soon_after_lost_commands_goes_on_where_the_robot_went();
+    gaps_that_follow_one_another_leave_the_robot_within_its_makers_limits();
     a_robot_that_hears_everything_is_not_corrected();
     what_no_lost_command_explains_moves_nothing();
     return 0;
