@@ -74,6 +74,20 @@ void full_speed_into_a_corner_stops_in_it()
     CHECK(point.at_rest());
 }
 
+/// After ticks that a robot missed, its brake before a wall may have become late: what is left of the change goes there.
+void a_brake_that_is_late_goes_before_what_is_wanted_elsewhere()
+{
+    const Bounds<3> bounds = box();
+    const Vec3 position{{0.0, 0.0, 0.25}};
+    const double up = braking_speed(bounds.high[2] - position[2], bounds.wall_cut, kTick_s);
+    for (const double late : {0.0, 1.2, 1.7, 3.0}) {
+        const Vec3 velocity{{0.3, -0.3, up + late * bounds.wall_cut}};
+        const Vec3 next = allowed(velocity, {{-0.3, 0.3, velocity[2]}}, position, bounds);
+        CHECK(norm(next - velocity) <= bounds.cut * (1.0 + 1e-12));
+        CHECK(next[2] <= std::max(up, velocity[2] - bounds.cut) + 1e-12);
+    }
+}
+
 void a_goal_at_rest_is_reached_without_overshoot_and_soon()
 {
     Bounds<3> bounds = box();
@@ -110,6 +124,7 @@ int main()
     a_brake_from_the_braking_speed_ends_where_it_should();
     an_average_holds_back_what_it_says();
     full_speed_into_a_corner_stops_in_it();
+    a_brake_that_is_late_goes_before_what_is_wanted_elsewhere();
     a_goal_at_rest_is_reached_without_overshoot_and_soon();
     a_moving_goal_is_followed_without_lag_but_the_average();
     return 0;
