@@ -47,7 +47,9 @@ Vec3 to_vector(const Quaternion &a) noexcept
     const double square = dot(axis, axis);
     if (square < 0.25 * kSmall * kSmall) {
         // 2 asin(x) / x; the next term is below 1e-17.
-        return axis * (2.0 + square * (1.0 / 3 + square * (3.0 / 20 + square * (5.0 / 56 + square * (35.0 / 576 + square * (63.0 / 1408))))));
+        const double fourth = square * square;
+        const double higher = 35.0 / 576 + square * (63.0 / 1408);
+        return axis * (2.0 + square / 3 + fourth * (3.0 / 20 + square * (5.0 / 56) + fourth * higher));
     }
     const double sine = std::sqrt(square);
     return axis * (2.0 * std::atan2(sine, w) / sine);
