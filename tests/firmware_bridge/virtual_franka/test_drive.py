@@ -15,6 +15,7 @@ from st4vla.contracts.errors import TransportError
 from st4vla.runtime.bridge.franka import Franka, FrankaConfig
 from st4vla.runtime.bridge.native_franka import NativeFranka
 from st4vla.runtime.core import Core
+from st4vla.runtime.local.door import open_local
 from st4vla.runtime.native_library import candidates
 from st4vla.runtime.policy import NullPolicy
 from st4vla.runtime.server import Server
@@ -44,11 +45,16 @@ def through(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
+def server() -> Iterator[Server]:
     server = Server(Core(NullPolicy()), "tcp://127.0.0.1:*")
     server.start()
-    yield server.endpoint
+    yield server
     server.stop()
+
+
+@pytest.fixture(scope="module")
+def endpoint(server: Server) -> str:
+    return server.endpoint
 
 
 class Drive:
@@ -96,6 +102,14 @@ def test_noise_from_a_policy_moves_the_arm_without_a_reflex(endpoint: str, robot
     assert figures["tracking_error_mm"]["max"] < 5
     status = robot.ask("status")
     assert (status["mode"], status["errors"]) == ("idle", [])
+
+
+def test_pictures_go_through_shared_memory_on_one_machine(server: Server, robot: VirtualFranka, tmp_path: Path) -> None:
+    with open_local(server.core, tmp_path / "socket") as (door,):
+        figures = driven(server.endpoint, robot, "--local", str(tmp_path / "socket"), "--seconds", "2", *WORKSPACE)
+        assert (figures["ended"], figures["ok"], figures["status"]) == ("at_rest", True, 0), figures
+        assert figures["chunks_executed"] > 5
+        assert door.counts["clients"] >= 1
 
 
 def test_commands_that_are_lost_on_their_way_end_no_motion(endpoint: str, robot: VirtualFranka, through: str) -> None:

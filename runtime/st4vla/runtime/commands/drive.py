@@ -25,6 +25,7 @@ from st4vla.runtime.bridge.player import NativePlayer, PlayerConfig, Robot
 from st4vla.runtime.bridge.trace import COLUMNS, figures, latencies_ns
 from st4vla.runtime.client import Client
 from st4vla.runtime.curve import ClientKeys
+from st4vla.runtime.local.door import SCHEME
 from st4vla.runtime.real_time import become_real_time
 
 ROBOTS = {"fr3": Robot.FRANKA_RESEARCH_3, "panda": Robot.FRANKA_PANDA}
@@ -47,6 +48,12 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--hz", type=float, default=20.0, help="pictures a second (default: %(default)s)")
     parser.add_argument("--server", default="tcp://127.0.0.1:5555", help="address of the server (default: %(default)s)")
+    parser.add_argument(
+        "--local",
+        type=Path,
+        metavar="PATH",
+        help="the same server's `serve --local`: frames go through memory that both share, on one machine",
+    )
     parser.add_argument("--key", type=Path, metavar="FILE", help="this client's secret key, for a server with keys")
     parser.add_argument("--server-key", type=Path, metavar="FILE", help="the server's public key, to go with --key")
     parser.add_argument("--instruction", default="pick up the red cube", help="what to do (default: %(default)s)")
@@ -97,7 +104,9 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     player = NativePlayer(_player_config(options, welcome))
     joints = welcome.representation is not ActionRepresentation.EE_DELTA
     config = FrankaConfig(joints=joints, real_time=not options.no_real_time, gripper=not options.no_gripper)
-    files = None if options.key is None else (options.key, options.server_key)
+    # Who may use the server's socket on this machine is said by its file; keys are for the network.
+    files = None if options.key is None or options.local else (options.key, options.server_key)
+    endpoint = f"{SCHEME}{options.local.absolute()}" if options.local else options.server
     with closing(_franka(options, config)) as arm:
         control = ControlLoop(player, arm)
         control.trace(round((options.seconds or TRACE_S) * 1000) + TRACE_MORE_MS)
@@ -105,7 +114,7 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
             signal.signal(number, lambda *_: control.end())
         signal.signal(signal.SIGUSR1, lambda *_: _resume(player))
         with Link(
-            options.server, cameras, player, options.instruction, control=control, seed=options.seed, keys=files
+            endpoint, cameras, player, options.instruction, control=control, seed=options.seed, keys=files
         ) as link:
             if options.seconds is not None:
                 signal.setitimer(signal.ITIMER_REAL, options.seconds)
