@@ -61,9 +61,10 @@ set(CODEC_SOURCES src/status.cpp src/wire/decode.cpp src/wire/encode.cpp)
 # All of it once, for the library and for tests that look inside.
 add_library(st4vla_bridge_objects OBJECT ${CODEC_SOURCES}
   src/thread.cpp
-  src/bridge/bell.cpp src/bridge/bridge.cpp src/bridge/buffers.cpp src/bridge/clock_offset.cpp src/bridge/intake.cpp
+  src/bridge/bell.cpp src/bridge/bridge.cpp src/bridge/buffers.cpp src/bridge/clock_offset.cpp src/bridge/dealer.cpp
+  src/bridge/intake.cpp
   src/bridge/jpeg.cpp src/bridge/key_files.cpp src/bridge/link.cpp src/bridge/link_calls.cpp
-  src/bridge/link_reading.cpp src/bridge/socket.cpp
+  src/bridge/link_reading.cpp src/bridge/local_socket.cpp src/bridge/room.cpp
   src/cameras/camera.cpp src/cameras/cameras.cpp src/cameras/folder.cpp src/cameras/jpeg_size.cpp
   src/cameras/memory.cpp src/cameras/pattern.cpp src/cameras/v4l2.cpp src/cameras/v4l2_calls.cpp)
 add_crc32c_sources(st4vla_bridge_objects)

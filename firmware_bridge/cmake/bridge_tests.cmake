@@ -23,7 +23,7 @@ add_bridge_test(cameras test_cameras.cpp st4vla_bridge TurboJPEG)
 add_test(NAME cameras COMMAND test_cameras)
 
 # These look inside.
-foreach(name clock_offset intake v4l2)
+foreach(name buffers clock_offset intake local_socket v4l2)
   add_bridge_test(${name} test_${name}.cpp st4vla_bridge_objects)
   add_test(NAME ${name} COMMAND test_${name})
 endforeach()

@@ -7,9 +7,17 @@ set_target_properties(st4vla_control_objects PROPERTIES POSITION_INDEPENDENT_COD
                                                         VISIBILITY_INLINES_HIDDEN ON)
 target_link_libraries(st4vla_bridge PRIVATE st4vla_control_objects st4vla_player_objects)
 
-# libfranka's headers are in no package that can be relied on: where they are not, `st4vla drive` uses pylibfranka.
+# libfranka as it installs itself, or its headers (its own include/ and that of libfranka-common) beside a library, such
+# as the one in pylibfranka's wheel of the same version. Where neither is, `st4vla drive` uses pylibfranka.
+set(ST4VLA_FRANKA_HEADERS "" CACHE STRING "Folders of libfranka's headers, where find_package(Franka) finds none")
+set(ST4VLA_FRANKA_LIBRARY "" CACHE FILEPATH "libfranka.so, to go with ST4VLA_FRANKA_HEADERS")
 find_package(Franka QUIET)
-if(Franka_FOUND)
+if(NOT Franka_FOUND AND ST4VLA_FRANKA_HEADERS AND ST4VLA_FRANKA_LIBRARY)
+  add_library(Franka::Franka SHARED IMPORTED)
+  set_target_properties(Franka::Franka PROPERTIES IMPORTED_LOCATION ${ST4VLA_FRANKA_LIBRARY}
+    INTERFACE_INCLUDE_DIRECTORIES "${ST4VLA_FRANKA_HEADERS}")
+endif()
+if(TARGET Franka::Franka)
   add_library(st4vla_franka SHARED src/franka/franka.cpp)
   target_include_directories(st4vla_franka PUBLIC include)
   target_link_libraries(st4vla_franka PRIVATE Franka::Franka)

@@ -1,11 +1,15 @@
 # The 1 kHz player, its tests, its benchmark and its fuzzer.
-set(PLAYER_SOURCES src/player/abi.cpp src/player/arm.cpp src/player/followers.cpp src/player/inbox.cpp
+set(PLAYER_SOURCES src/player/abi.cpp src/player/arm.cpp src/player/course.cpp src/player/followers.cpp
+                   src/player/inbox.cpp src/player/past.cpp
                    src/player/player.cpp src/player/reference.cpp src/player/rotation.cpp src/player/settings.cpp)
 
 # Objects, for libraries of ours that contain the player. Exceptions are off: nothing in a step may throw.
 add_library(st4vla_player_objects OBJECT ${PLAYER_SOURCES})
 target_include_directories(st4vla_player_objects PUBLIC include PRIVATE src)
-target_compile_options(st4vla_player_objects PRIVATE -fno-exceptions -fno-rtti -Wshadow -Wconversion -Wdouble-promotion)
+target_compile_options(st4vla_player_objects PRIVATE -fno-exceptions -fno-rtti -Wshadow -Wconversion -Wdouble-promotion
+                                                     -fno-math-errno -fno-trapping-math)
+# Not -O3: a step runs once a millisecond, from cold caches, and costs less the less code there is of it.
+target_compile_options(st4vla_player_objects PRIVATE $<$<CONFIG:Release>:-O2>)
 set_target_properties(st4vla_player_objects PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden
                                                        VISIBILITY_INLINES_HIDDEN ON)
 

@@ -58,7 +58,7 @@ const char *st4vla_status_text(st4vla_status status)
     case ST4VLA_UNEXPECTED_KIND:
         return "a message of another kind than the one that was asked for";
     case ST4VLA_BAD_ENDPOINT:
-        return "not an address that can be connected to; one looks like tcp://127.0.0.1:5555";
+        return "not an address that can be connected to; one looks like tcp://127.0.0.1:5555, or local:PATH";
     case ST4VLA_KEY_FILE:
         return "a key file cannot be used; `st4vla keys show FILE` says more, `st4vla keys make` makes a pair";
     case ST4VLA_NO_SERVER:

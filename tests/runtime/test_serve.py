@@ -40,9 +40,12 @@ def test_a_server_serves_and_stops_cleanly(bundle: Bundle, tmp_path: Path, numbe
         "from st4vla.contracts.command_line import main; raise SystemExit(main())",
         "serve",
     ]
-    command += [str(bundle.folder), "--engines", engines, "--bind", "tcp://127.0.0.1:*"]
+    local = tmp_path / "socket"
+    command += [str(bundle.folder), "--engines", engines, "--bind", "tcp://127.0.0.1:*", "--local", str(local)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ) as server:
         assert server.stdout is not None
+        assert server.stdout.readline() == f"door local:{local}\n"
+        assert local.is_socket()
         line = server.stdout.readline()
         assert line.startswith("serving trial on tcp://127.0.0.1:")
         with Client(line.split()[-1]) as client:
@@ -51,6 +54,7 @@ def test_a_server_serves_and_stops_cleanly(bundle: Bundle, tmp_path: Path, numbe
         out = server.stdout.read()
         assert server.wait(10) == 0
     assert json.loads(out.splitlines()[-1])["ok"] is True
+    assert not local.exists()
 
 
 def test_a_missing_bundle_is_one_line_and_a_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -50,3 +50,14 @@ def test_a_view_captured_after_it_was_sent_is_refused() -> None:
     views = tuple(View.from_pixels(spec.name, picture, 7) for spec, picture in zip(SPECS, PIXELS, strict=True))
     with pytest.raises(ObservationError, match="captured 2 ns after it was sent"):
         check_views(Observation(1, views, "lift", sent_ns=5), SPECS)
+
+
+@pytest.mark.parametrize("times", [{"captured_ns": -(2**62)}, {"sent_ns": 2**62}, {"held_received_ns": -(2**63)}])
+def test_a_time_that_no_clock_shows_is_refused(times: dict[str, int]) -> None:
+    """Ages that come of it would not fit into a chunk."""
+    captured_ns = times.pop("captured_ns", 1)
+    views = tuple(
+        View.from_pixels(spec.name, picture, captured_ns) for spec, picture in zip(SPECS, PIXELS, strict=True)
+    )
+    with pytest.raises(ObservationError, match="no monotonic clock shows more"):
+        check_views(Observation(1, views, "lift", **{"sent_ns": 5, **times}), SPECS)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass
+
+import msgspec
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
@@ -21,8 +22,7 @@ def monotonic_ns() -> int:
     return time.monotonic_ns()
 
 
-@dataclass(frozen=True)
-class ClockOffset:
+class ClockOffset(msgspec.Struct, frozen=True, gc=False):
     """What must be added to local time to get the peer's time.
 
     Attributes:
@@ -44,6 +44,7 @@ class ClockOffsetEstimator:
 
     def __init__(self, window: int = 64) -> None:
         self._samples: deque[ClockOffset] = deque(maxlen=window)
+        self._believed: ClockOffset | None = None
 
     def add(self, *, sent_ns: int, peer_received_ns: int, peer_replied_ns: int, received_ns: int) -> None:
         """Add one exchange: two times on the local clock, two on the peer's.
@@ -57,18 +58,24 @@ class ClockOffsetEstimator:
             raise ValueError(msg)
         offset_ns = ((peer_received_ns - sent_ns) + (peer_replied_ns - received_ns)) // 2
         sample = ClockOffset(offset_ns, (round_trip_ns + 1) // 2)
-        believed = self.estimate
+        believed = self._believed
         if believed is not None:
             apart_ns = abs(sample.offset_ns - believed.offset_ns)
             if apart_ns > sample.error_bound_ns + believed.error_bound_ns + MAX_DRIFT_NS:
-                self._samples.clear()
+                self.forget()
+        loses_believed = len(self._samples) == self._samples.maxlen and self._samples[0] is self._believed
         self._samples.append(sample)
+        if loses_believed:
+            self._believed = min(self._samples, key=lambda sample: sample.error_bound_ns)
+        elif self._believed is None or sample.error_bound_ns < self._believed.error_bound_ns:
+            self._believed = sample
 
     def forget(self) -> None:
         """Believe nothing any more: a clock has stepped."""
         self._samples.clear()
+        self._believed = None
 
     @property
     def estimate(self) -> ClockOffset | None:
         """The best estimate so far, or None before the first exchange."""
-        return min(self._samples, key=lambda sample: sample.error_bound_ns, default=None)
+        return self._believed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -107,13 +107,23 @@ def _decode_state(reader: Reader) -> RobotState:
     return state
 
 
-def _decode_view(reader: Reader) -> tuple[View, int]:
+class _ViewRow(NamedTuple):
+    """A view's record: all of it but its bytes, which begin at `start`."""
+
+    name: str
+    capture_ns: int
+    height: int
+    width: int
+    encoding: ImageEncoding
+    start: int
+    size: int
+
+
+def _decode_view(reader: Reader) -> _ViewRow:
     row = reader.record(table.VIEW)
-    raw_name = bytes(row["name"])
+    raw_name, height, width, start, size = row["name"], row["height"], row["width"], row["offset"], row["bytes"]
     name = raw_name.decode("ascii", "replace")
     encoding = _enum(ImageEncoding, row["encoding"], "image encoding")
-    height, width = int(row["height"]), int(row["width"])
-    start, size = int(row["offset"]), int(row["bytes"])
     if not raw_name or not name.isascii():
         msg = f"view name {raw_name!r} must be 1 to {MAX_VIEW_NAME_BYTES} ASCII characters"
         raise MalformedMessageError(msg)
@@ -126,40 +136,53 @@ def _decode_view(reader: Reader) -> tuple[View, int]:
     if size == 0 or start < reader.offset or start + size > len(reader.frame):
         msg = f"view {name!r} lies at bytes {start} to {start + size} of a message of {len(reader.frame)}"
         raise MalformedMessageError(msg)
-    data: npt.NDArray[np.uint8] = np.frombuffer(reader.frame, np.uint8, size, start)
-    return View(name, int(row["capture_ns"]), height, width, encoding, data), start
+    return _ViewRow(name, row["capture_ns"], height, width, encoding, start, size)
+
+
+def _views(frame: Buffer, rows: list[_ViewRow]) -> tuple[View, ...]:
+    """Return views into a frame; those that fill a stretch of it are parts of one array, which is that stretch."""
+    first = end = rows[0].start
+    for row in rows:
+        if row.start != end:
+            data = [np.frombuffer(frame, np.uint8, row.size, row.start) for row in rows]
+            break
+        end += row.size
+    else:
+        stretch: npt.NDArray[np.uint8] = np.frombuffer(frame, np.uint8, end - first, first)
+        data = [stretch[row.start - first : row.start - first + row.size] for row in rows]
+    return tuple(View(*row[:5], each) for row, each in zip(rows, data, strict=True))
 
 
 def _decode_observation(reader: Reader, sequence: int, sent_ns: int) -> Observation:
     row = reader.record(table.OBSERVATION)
     _enum(InstructionEncoding, row["instruction_encoding"], "instruction encoding")
-    view_count, size, flags = int(row["view_count"]), int(row["instruction_bytes"]), int(row["flags"])
+    view_count, size, flags = row["view_count"], row["instruction_bytes"], row["flags"]
     if not 1 <= view_count <= MAX_VIEWS:
         msg = f"observation with {view_count} views; 1 to {MAX_VIEWS} are allowed"
         raise MalformedMessageError(msg)
     if size > MAX_INSTRUCTION_BYTES:
         msg = f"instruction of {size} bytes; at most {MAX_INSTRUCTION_BYTES} are allowed"
         raise MalformedMessageError(msg)
-    if int(row["deadline_ns"]) < 0:
+    if row["deadline_ns"] < 0:
         msg = f"deadline_ns {row['deadline_ns']}; it must be 0 (none) or positive"
         raise MalformedMessageError(msg)
     state = _decode_state(reader) if flags & table.FLAG_ROBOT_STATE else None
-    views = [_decode_view(reader) for _ in range(view_count)]
+    rows = [_decode_view(reader) for _ in range(view_count)]
     start = reader.advance(size, "instruction")
     free = reader.offset
-    for view, first in sorted(views, key=lambda entry: entry[1]):
-        if first < free:
-            msg = f"view {view.name!r} at byte {first} overlaps what comes before it, which ends at byte {free}"
+    for view in sorted(rows, key=lambda view: view.start):
+        if view.start < free:
+            msg = f"view {view.name!r} at byte {view.start} overlaps what comes before it, which ends at byte {free}"
             raise MalformedMessageError(msg)
-        free = first + view.data.nbytes
+        free = view.start + view.size
     return Observation(
         sequence=sequence,
-        views=tuple(view for view, _ in views),
+        views=_views(reader.frame, rows),
         instruction=_text(bytes(memoryview(reader.frame)[start : start + size]), "instruction"),
-        seed=int(row["seed"]),
-        deadline_ns=int(row["deadline_ns"]),
-        held_chunk_id=int(row["held_chunk_id"]),
-        held_received_ns=int(row["held_received_ns"]),
+        seed=row["seed"],
+        deadline_ns=row["deadline_ns"],
+        held_chunk_id=row["held_chunk_id"],
+        held_received_ns=row["held_received_ns"],
         robot_state=state,
         replan=bool(flags & table.FLAG_REPLAN),
         wants_plans=bool(flags & table.FLAG_WANTS_PLANS),

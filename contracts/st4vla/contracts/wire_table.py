@@ -134,9 +134,12 @@ class Record:
     def unpack(self, frame: bytes | bytearray | memoryview, at: int) -> dict[str, Any]:
         """Return the values that lie in a frame, by name; text without the zeros that pad it."""
         found = self._struct.unpack_from(frame, at)
-        if not self._is_plain:
+        if self._has_sequences:
             return self._gathered(found)
-        return dict(zip(self._names, found, strict=True))
+        values = dict(zip(self._names, found, strict=True))
+        for name in self._texts:
+            values[name] = values[name].rstrip(b"\0")
+        return values
 
     @cached_property
     def _struct(self) -> struct.Struct:
@@ -148,8 +151,8 @@ class Record:
         return tuple(field.name for field in self.fields)
 
     @cached_property
-    def _is_plain(self) -> bool:
-        return not any(field.is_sequence or field.scalar == "char" for field in self.fields)
+    def _texts(self) -> tuple[str, ...]:
+        return tuple(field.name for field in self.fields if field.scalar == "char")
 
     @cached_property
     def _slots(self) -> tuple[tuple[str, Any, bool], ...]:
@@ -174,10 +177,10 @@ class Record:
             if field.is_sequence:
                 value = found[start : start + field.count]
                 start += field.count - 1
-            elif field.scalar == "char":
-                value = value.rstrip(b"\0")
             values[field.name] = value
             start += 1
+        for name in self._texts:
+            values[name] = values[name].rstrip(b"\0")
         return values
 
     def _blame(self, values: Mapping[str, Any]) -> None:

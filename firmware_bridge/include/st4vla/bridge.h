@@ -31,7 +31,7 @@ typedef void (*st4vla_chunk_callback)(void *context, const st4vla_chunk *chunk);
 typedef struct st4vla_bridge_config {
     uint32_t abi_version;        /* ST4VLA_ABI_VERSION */
     uint32_t jpeg_quality;       /* 0: raw pictures go out raw; 1 to 100: as JPEG of this quality */
-    const char *endpoint;        /* of the runtime, as in tcp://192.168.1.2:5555 */
+    const char *endpoint;        /* of the runtime, as in tcp://192.168.1.2:5555, or local:PATH on its machine */
     const char *secret_key_file; /* NULL, or this client's, as `st4vla keys make` writes it */
     const char *server_key_file; /* NULL, or the runtime's public one; both or none */
     int64_t max_frame_age_ns;    /* a chunk whose frame was captured longer ago is dropped on arrival; 0: none is */

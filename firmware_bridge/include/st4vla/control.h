@@ -56,6 +56,18 @@ typedef struct st4vla_robot {
     int (*gripper)(void *user, st4vla_player_gripper event, char *text);
 } st4vla_robot;
 
+/* One cycle, written down; numbers of any kind as doubles, so that a table of them is one array. */
+typedef struct st4vla_control_row {
+    double time_ns; /* CLOCK_MONOTONIC when its setpoint had been written */
+    double ticks;   /* of its state */
+    double setpoint_m[3];
+    double commanded_base_T_ee[12]; /* of its state: three rows of four */
+    double measured_m[3];
+    double pace;
+    double chunk_id;
+    double frame_age_ns;
+} st4vla_control_row;
+
 /* For other threads than the control thread. */
 typedef struct st4vla_control_report {
     uint64_t cycles;          /* milliseconds that were commanded */
@@ -83,6 +95,12 @@ ST4VLA_API st4vla_control_status st4vla_control_create(st4vla_player *player, co
 
 /* Free a loop that is not running; NULL is no error. */
 ST4VLA_API void st4vla_control_destroy(st4vla_control *control);
+
+/*
+ * Write down the first `room` cycles, of all runs, in `rows`: the caller's, for as long as the loop lives. Not while it
+ * runs. As many rows are filled in as the report has cycles, at most `room`.
+ */
+ST4VLA_API st4vla_control_status st4vla_control_trace(st4vla_control *control, st4vla_control_row *rows, uint64_t room);
 
 /*
  * Control until st4vla_control_end or until the robot ends it. The player begins at what the robot was last commanded.

@@ -33,7 +33,7 @@ typedef enum st4vla_status {
     ST4VLA_MALFORMED_MESSAGE = 24, /* a field holds a value that it may not hold */
     ST4VLA_UNEXPECTED_KIND = 25,   /* a message, but not of the kind that was asked for */
     /* The way to the runtime. */
-    ST4VLA_BAD_ENDPOINT = 40, /* not an address of ZeroMQ */
+    ST4VLA_BAD_ENDPOINT = 40, /* no address */
     ST4VLA_KEY_FILE = 41,     /* a key file that cannot be used */
     ST4VLA_NO_SERVER = 42,    /* nothing listens there */
     ST4VLA_KEYS_WANTED = 43,  /* what listens there hangs up on a client without keys */

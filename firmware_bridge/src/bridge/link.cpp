@@ -50,7 +50,8 @@ Link::Link(const st4vla_bridge_config &config)
 st4vla_status Link::open(const char *endpoint, const ClientKeys *keys)
 {
     has_keys_ = keys != nullptr;
-    const st4vla_status status = socket_.connect(endpoint, keys);
+    socket_ = make_socket(endpoint, buffers_);
+    const st4vla_status status = socket_->connect(endpoint, keys);
     if (status == ST4VLA_OK) {
         thread_ = std::thread([this] { run(); });
     }
@@ -71,8 +72,8 @@ Link::~Link()
 void Link::run()
 {
     prepare_thread("st4vla_bridge");
-    pollfd sources[] = {{socket_.descriptor(), POLLIN, 0},
-                        {socket_.events_descriptor(), POLLIN, 0},
+    pollfd sources[] = {{socket_->descriptor(), POLLIN, 0},
+                        {socket_->events_descriptor(), POLLIN, 0},
                         {wake_.descriptor(), POLLIN, 0}};
     while (!stop_.load()) {
         note_events();
@@ -83,7 +84,7 @@ void Link::run()
             const std::lock_guard<std::mutex> lock(socket_mutex_);
             // The descriptor tells of news once: what there is is asked for before waiting.
             waits = has_waiting_ && !flush();
-            more = socket_.readable();
+            more = socket_->readable();
         }
         poll(sources, std::size(sources), more ? 0 : waits ? kWaitingPollMs : kPollMs);
         wake_.silence();
@@ -97,12 +98,12 @@ void Link::take_in()
         bool is_whole = true;
         {
             const std::lock_guard<std::mutex> lock(socket_mutex_);
-            if (!socket_.receive(message.get())) {
+            if (!socket_->receive(message.get())) {
                 return;
             }
             while (message.more()) {
                 is_whole = false;
-                if (!socket_.receive(message.get())) {
+                if (!socket_->receive(message.get())) {
                     break;
                 }
             }
@@ -118,7 +119,7 @@ void Link::take_in()
 
 void Link::note_events()
 {
-    const LinkEvents events = socket_.events();
+    const LinkEvents events = socket_->events();
     for (unsigned i = 0; i < events.connected; ++i) {
         counters_.add(ST4VLA_CONNECTIONS);
     }
@@ -154,7 +155,7 @@ void Link::greet()
     const std::lock_guard<std::mutex> lock(socket_mutex_);
     st4vla_encode_hello(++sequence_, now_ns, zmq_msg_data(&hello), zmq_msg_size(&hello), &size);
     // A full socket drops the question.
-    if (!socket_.send(&hello)) {
+    if (!socket_->send(&hello)) {
         zmq_msg_close(&hello);
     }
 }
@@ -165,14 +166,14 @@ void Link::say_goodbye() noexcept
     zmq_msg_init_size(&goodbye, sizeof(st4vla_wire_header));
     std::size_t size = 0;
     st4vla_encode_goodbye(++sequence_, st4vla_monotonic_ns(), zmq_msg_data(&goodbye), zmq_msg_size(&goodbye), &size);
-    if (!socket_.send(&goodbye)) {
+    if (!socket_->send(&goodbye)) {
         zmq_msg_close(&goodbye);
     }
 }
 
 bool Link::flush() noexcept
 {
-    if (has_waiting_ && socket_.send(&waiting_)) {
+    if (has_waiting_ && socket_->send(&waiting_)) {
         has_waiting_ = false;
         counters_.add(ST4VLA_FRAMES_SENT);
     }
@@ -188,7 +189,7 @@ void Link::post(zmq_msg_t &message) noexcept
     zmq_msg_move(&waiting_, &message);
     has_waiting_ = true;
     // A socket that was used may have taken the descriptor's news away from the thread that waits for it.
-    if (!flush() || socket_.readable()) {
+    if (!flush() || socket_->readable()) {
         wake_.ring();
     }
 }

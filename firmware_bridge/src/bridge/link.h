@@ -7,6 +7,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -81,7 +82,7 @@ private:
     Counters counters_;
     // Before the socket: ZeroMQ's thread gives buffers back until the socket's context has ended.
     Buffers buffers_;
-    Socket socket_;
+    std::unique_ptr<Socket> socket_;
     std::mutex socket_mutex_;
     zmq_msg_t waiting_{};
     bool has_waiting_ = false;

@@ -1,8 +1,7 @@
-// The client's ZeroMQ socket, with what its monitor tells of its connections.
+// What a link's messages go through.
 #ifndef ST4VLA_BRIDGE_SOCKET_H
 #define ST4VLA_BRIDGE_SOCKET_H
 
-#include <cstdint>
 #include <memory>
 
 #include "key_files.h"
@@ -11,6 +10,8 @@
 struct zmq_msg_t;
 
 namespace st4vla {
+
+class Buffers;
 
 /// Events of a socket's connections since the last look.
 struct LinkEvents {
@@ -21,45 +22,35 @@ struct LinkEvents {
     bool refused = false;
 };
 
-/// A DEALER that one thread at a time uses; `events` may be used by another one at the same time.
+/// One thread at a time uses it; `events` may be used by another one at the same time.
 class Socket {
 public:
     Socket() = default;
-    ~Socket();
+    virtual ~Socket() = default;
     Socket(const Socket &) = delete;
     Socket &operator=(const Socket &) = delete;
 
     /// Begin to connect. `keys` is nullptr for a connection without.
-    st4vla_status connect(const char *endpoint, const ClientKeys *keys);
+    virtual st4vla_status connect(const char *endpoint, const ClientKeys *keys) = 0;
 
     /// Hand a message over; false if there is no place for it, in which case it is as it was.
-    bool send(zmq_msg_t *message) noexcept;
+    virtual bool send(zmq_msg_t *message) noexcept = 0;
 
     /// Take a message into one that is initialised, if there is one.
-    bool receive(zmq_msg_t *message) noexcept;
+    virtual bool receive(zmq_msg_t *message) noexcept = 0;
 
-    bool readable() noexcept;
-    bool writable() noexcept;
+    /// Whether there is news that its descriptors may have told of already, and will not again.
+    virtual bool readable() noexcept = 0;
 
-    LinkEvents events() noexcept;
+    virtual LinkEvents events() noexcept = 0;
 
-    /// Descriptors that become readable on news.
-    int descriptor() const noexcept;
-    int events_descriptor() const noexcept;
-
-private:
-    struct CloseSocket {
-        void operator()(void *socket) const noexcept;
-    };
-    struct EndContext {
-        void operator()(void *context) const noexcept;
-    };
-    using Handle = std::unique_ptr<void, CloseSocket>;
-
-    std::unique_ptr<void, EndContext> context_;
-    Handle monitor_;
-    Handle dealer_;
+    /// Descriptors that become readable on news; negative where there is none.
+    virtual int descriptor() const noexcept = 0;
+    virtual int events_descriptor() const noexcept = 0;
 };
+
+/// The one for an endpoint: shared memory for "local:PATH", else ZeroMQ. `buffers` has the messages that will be sent.
+std::unique_ptr<Socket> make_socket(const char *endpoint, Buffers &buffers);
 
 }  // namespace st4vla
 

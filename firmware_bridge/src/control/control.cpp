@@ -41,10 +41,14 @@ struct st4vla_control {
     std::atomic<std::int64_t> longest_cycle_ns{0};
     st4vla_player_status player_status = ST4VLA_PLAYER_OK;
     char text[ST4VLA_CONTROL_TEXT_BYTES] = {};
+    st4vla_control_row *rows = nullptr;
+    std::uint64_t room = 0;
 
 private:
     bool measure(st4vla_robot_state &measured) noexcept;
     bool command(const st4vla_robot_state &measured, std::uint32_t ticks, bool &at_rest) noexcept;
+    void write_down(const st4vla_robot_state &measured, const st4vla_player_setpoint &setpoint,
+                    std::int64_t time_ns) noexcept;
     st4vla_control_status cycle_until_told() noexcept;
 };
 
@@ -92,12 +96,33 @@ bool st4vla_control::command(const st4vla_robot_state &measured, std::uint32_t t
     if (setpoint.gripper != ST4VLA_PLAYER_GRIPPER_NOTHING) {
         hand.wish(static_cast<st4vla_player_gripper>(setpoint.gripper));
     }
-    const std::int64_t took_ns = monotonic_ns() - began_ns;
+    const std::int64_t written_ns = monotonic_ns(), took_ns = written_ns - began_ns;
+    write_down(measured, setpoint, written_ns);
     cycles.fetch_add(1, std::memory_order_relaxed);
     slow_cycles.fetch_add(took_ns > kSlowCycle_ns ? 1 : 0, std::memory_order_relaxed);
     longest_cycle_ns.store(std::max(took_ns, longest_cycle_ns.load(std::memory_order_relaxed)),
                            std::memory_order_relaxed);
     return true;
+}
+
+void st4vla_control::write_down(const st4vla_robot_state &measured, const st4vla_player_setpoint &setpoint,
+                                std::int64_t time_ns) noexcept
+{
+    const std::uint64_t index = cycles.load(std::memory_order_relaxed);
+    if (index >= room) {
+        return;
+    }
+    st4vla_control_row &row = rows[index];
+    row.time_ns = static_cast<double>(time_ns);
+    row.ticks = measured.ticks;
+    for (int axis = 0; axis < 3; ++axis) {
+        row.setpoint_m[axis] = setpoint.base_T_ee[4 * axis + 3];
+        row.measured_m[axis] = measured.base_T_ee[4 * axis + 3];
+    }
+    std::copy_n(measured.commanded_base_T_ee, 12, row.commanded_base_T_ee);
+    row.pace = setpoint.pace;
+    row.chunk_id = static_cast<double>(setpoint.chunk_id);
+    row.frame_age_ns = static_cast<double>(setpoint.frame_age_ns);
 }
 
 st4vla_control_status st4vla_control::cycle_until_told() noexcept
@@ -177,6 +202,16 @@ st4vla_control_status st4vla_control_create(st4vla_player *player, const st4vla_
 }
 
 void st4vla_control_destroy(st4vla_control *control) { delete control; }
+
+st4vla_control_status st4vla_control_trace(st4vla_control *control, st4vla_control_row *rows, uint64_t room)
+{
+    if (control == nullptr || rows == nullptr) {
+        return ST4VLA_CONTROL_BAD_ARGUMENT;
+    }
+    control->rows = rows;
+    control->room = room;
+    return ST4VLA_CONTROL_OK;
+}
 
 st4vla_control_status st4vla_control_run(st4vla_control *control)
 {

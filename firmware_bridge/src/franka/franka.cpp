@@ -138,19 +138,31 @@ bool st4vla_franka::grip(st4vla_player_gripper event)
 
 namespace {
 
-/// Run something that may throw; 0, or 1 with what was thrown as text.
+/// Run something that may throw: a status, with what was thrown as text.
 template <typename Function>
-int guarded(st4vla_franka &franka, char *text, Function function) noexcept
+st4vla_franka_status guarded(char *text, Function function) noexcept
 {
     try {
         function();
-        return 0;
+        return ST4VLA_FRANKA_OK;
+    } catch (const franka::CommandException &error) {
+        say(text, error.what());
+        return ST4VLA_FRANKA_REFUSED;
     } catch (const std::exception &error) {
         say(text, error.what());
     } catch (...) {
         say(text, "libfranka threw what is no std::exception");
     }
-    // A motion that was cut off cannot be written to any more.
+    return ST4VLA_FRANKA_NOT_REACHED;
+}
+
+/// A part of a motion: 0, or 1 if it has ended by itself. One that was cut off cannot be written to any more.
+template <typename Function>
+int moved(st4vla_franka &franka, char *text, Function function) noexcept
+{
+    if (guarded(text, function) == ST4VLA_FRANKA_OK) {
+        return 0;
+    }
     franka.active.reset();
     return 1;
 }
@@ -158,27 +170,24 @@ int guarded(st4vla_franka &franka, char *text, Function function) noexcept
 int read(void *user, st4vla_robot_state *state, char *text)
 {
     auto &franka = *static_cast<st4vla_franka *>(user);
-    return guarded(franka, text, [&] { franka.read(*state); });
+    return moved(franka, text, [&] { franka.read(*state); });
 }
 
 int write(void *user, const st4vla_player_setpoint *setpoint, int last, char *text)
 {
     auto &franka = *static_cast<st4vla_franka *>(user);
-    return guarded(franka, text, [&] { franka.write(*setpoint, last != 0); });
+    return moved(franka, text, [&] { franka.write(*setpoint, last != 0); });
 }
 
 /// In a thread of its own, beside read and write: it must leave the motion alone.
 int grip(void *user, st4vla_player_gripper event, char *text)
 {
-    try {
-        if (static_cast<st4vla_franka *>(user)->grip(event)) {
-            return 0;
-        }
+    bool done = false;
+    const auto status = guarded(text, [&] { done = static_cast<st4vla_franka *>(user)->grip(event); });
+    if (status == ST4VLA_FRANKA_OK && !done) {
         say(text, "the gripper did not do what it was told");
-    } catch (const std::exception &error) {
-        say(text, error.what());
     }
-    return 1;
+    return done ? 0 : 1;
 }
 
 }  // namespace
@@ -229,16 +238,7 @@ st4vla_franka_status st4vla_franka_open(const char *address, const st4vla_franka
     if (address == nullptr || config == nullptr || !is_valid(*config)) {
         return ST4VLA_FRANKA_BAD_ARGUMENT;
     }
-    try {
-        *franka = new st4vla_franka(address, *config);
-        return ST4VLA_FRANKA_OK;
-    } catch (const franka::CommandException &error) {
-        say(text, error.what());
-        return ST4VLA_FRANKA_REFUSED;
-    } catch (const std::exception &error) {
-        say(text, error.what());
-        return ST4VLA_FRANKA_NOT_REACHED;
-    }
+    return guarded(text, [&] { *franka = new st4vla_franka(address, *config); });
 }
 
 void st4vla_franka_close(st4vla_franka *franka) { delete franka; }
@@ -262,21 +262,17 @@ st4vla_franka_status st4vla_franka_recover(st4vla_franka *franka, int looked, ch
     if (franka == nullptr) {
         return ST4VLA_FRANKA_BAD_ARGUMENT;
     }
-    try {
+    bool needs_operator = false;
+    const auto status = guarded(text, [&] {
         const franka::RobotState state = franka->robot.readOnce();
         const bool held = state.robot_mode == franka::RobotMode::kUserStopped ||
                           state.robot_mode == franka::RobotMode::kGuiding;
-        if (held || (looked == 0 && is_collision(state.last_motion_errors))) {
+        needs_operator = held || (looked == 0 && is_collision(state.last_motion_errors));
+        if (needs_operator) {
             say(text, static_cast<std::string>(state.last_motion_errors).c_str());
-            return ST4VLA_FRANKA_NEEDS_OPERATOR;
+        } else {
+            franka->robot.automaticErrorRecovery();
         }
-        franka->robot.automaticErrorRecovery();
-        return ST4VLA_FRANKA_OK;
-    } catch (const franka::CommandException &error) {
-        say(text, error.what());
-        return ST4VLA_FRANKA_REFUSED;
-    } catch (const std::exception &error) {
-        say(text, error.what());
-        return ST4VLA_FRANKA_NOT_REACHED;
-    }
+    });
+    return needs_operator ? ST4VLA_FRANKA_NEEDS_OPERATOR : status;
 }

@@ -87,66 +87,39 @@ void Arm::brake(const Settings &settings, Tick tick) noexcept
     std::for_each(joints_, joints_ + settings.motion, [tick](auto &joint) { joint.brake(tick); });
 }
 
-void Arm::take(const Settings &settings, const Arm &other) noexcept
+void Arm::go_on(const Settings &settings, const Course &from) noexcept
 {
     if (!settings.joints) {
-        point_ = other.point_;
-        rotation_ = other.rotation_;
+        point_.go_on(from.point);
+        rotation_.go_on(from.rotation);
         return;
     }
-    std::copy(other.joints_, other.joints_ + settings.motion, joints_);
+    for (int i = 0; i < settings.motion; ++i) {
+        joints_[i].go_on(from.joints[i]);
+    }
 }
 
-void Arm::coast(const Settings &settings) noexcept
+void Arm::command(const Settings &settings, Sent *sent) const noexcept
 {
     if (!settings.joints) {
-        point_.coast();
-        rotation_.coast();
+        put_pose(point_.commanded().position, rotation_.commanded().rotation, sent);
         return;
     }
-    std::for_each(joints_, joints_ + settings.motion, [](auto &joint) { joint.coast(); });
-}
-
-void Arm::aim_as(const Settings &settings, const Arm &other) noexcept
-{
-    point_.aim_as(other.point_);
-    rotation_.aim_as(other.rotation_);
-    for (int i = 0; settings.joints && i < settings.motion; ++i) {
-        joints_[i].aim_as(other.joints_[i]);
+    for (int i = 0; i < settings.motion; ++i) {
+        sent->at[i] = joints_[i].commanded().position[0];
     }
 }
 
-double Arm::distance(const Settings &settings, const double *sent) const noexcept
+void Arm::done(const Settings &settings, Motion *motion) const noexcept
 {
-    double largest = 0.0;
-    for (int i = 0; settings.joints && i < settings.motion; ++i) {
-        largest = std::max(largest, std::fabs(joints_[i].commanded()[0] - sent[i]));
-    }
-    if (!settings.joints) {
-        double rotation[9];
-        to_matrix(rotation_.commanded(), rotation, 3);
-        for (int i = 0; i < 3; ++i) {
-            largest = std::max(largest, std::fabs(point_.commanded()[i] - sent[4 * i + 3]));
-            for (int j = 0; j < 3; ++j) {
-                largest = std::max(largest, std::fabs(rotation[3 * i + j] - sent[4 * i + j]));
-            }
-        }
-    }
-    return largest;
-}
-
-Motion Arm::done(const Settings &settings) const noexcept
-{
-    Motion motion{};
     for (int i = 0; !settings.joints && i < 3; ++i) {
-        motion.speed[i] = point_.inner_velocity()[i];
-        motion.speed[3 + i] = rotation_.inner_velocity()[i];
+        motion->speed[i] = point_.inner_velocity()[i];
+        motion->speed[3 + i] = rotation_.inner_velocity()[i];
     }
     for (int i = 0; settings.joints && i < settings.motion; ++i) {
-        motion.at[i] = joints_[i].goal()[0];
-        motion.speed[i] = joints_[i].inner_velocity()[0];
+        motion->at[i] = joints_[i].goal()[0];
+        motion->speed[i] = joints_[i].inner_velocity()[0];
     }
-    return motion;
 }
 
 bool Arm::at_rest(const Settings &settings) const noexcept
@@ -161,10 +134,10 @@ bool Arm::is_lost(const Settings &settings, const double *measured) const noexce
 {
     // Written so that NaN is lost.
     if (!settings.joints) {
-        return !(norm(vector_of(measured) - point_.commanded()) <= kLostLeashes * settings.config.leash_m);
+        return !(norm(vector_of(measured) - point_.commanded().position) <= kLostLeashes * settings.config.leash_m);
     }
     for (int i = 0; i < settings.motion; ++i) {
-        if (!(std::fabs(measured[i] - joints_[i].commanded()[0]) <= kLostLeashes * settings.config.leash_rad)) {
+        if (!(std::fabs(measured[i] - joints_[i].commanded().position[0]) <= kLostLeashes * settings.config.leash_rad)) {
             return true;
         }
     }
@@ -173,19 +146,19 @@ bool Arm::is_lost(const Settings &settings, const double *measured) const noexce
 
 void Arm::write(const Settings &settings, st4vla_player_setpoint *setpoint) const noexcept
 {
-    const Quaternion &q = rotation_.commanded();
+    const Quaternion &q = rotation_.commanded().rotation;
     const double wxyz[] = {q.w, q.x, q.y, q.z};
     std::copy(wxyz, wxyz + 4, setpoint->quaternion_wxyz);
     to_matrix(q, setpoint->base_T_ee, 4);
     setpoint->base_T_ee[15] = 1.0;
     for (int i = 0; i < 3; ++i) {
-        setpoint->base_T_ee[4 * i + 3] = point_.commanded()[i];
-        setpoint->twist[i] = point_.commanded_velocity()[i];
-        setpoint->twist[3 + i] = rotation_.commanded_velocity()[i];
+        setpoint->base_T_ee[4 * i + 3] = point_.commanded().position[i];
+        setpoint->twist[i] = point_.commanded().velocity[i];
+        setpoint->twist[3 + i] = rotation_.commanded().velocity[i];
     }
     for (int i = 0; settings.joints && i < settings.motion; ++i) {
-        setpoint->joint_positions_rad[i] = joints_[i].commanded()[0];
-        setpoint->joint_velocities_rad_s[i] = joints_[i].commanded_velocity()[0];
+        setpoint->joint_positions_rad[i] = joints_[i].commanded().position[0];
+        setpoint->joint_velocities_rad_s[i] = joints_[i].commanded().velocity[0];
     }
 }
 

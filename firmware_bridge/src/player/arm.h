@@ -2,8 +2,8 @@
 #ifndef ST4VLA_PLAYER_ARM_H
 #define ST4VLA_PLAYER_ARM_H
 
+#include "player/course.h"
 #include "player/followers.h"
-#include "player/settings.h"
 
 namespace st4vla::player {
 
@@ -20,20 +20,14 @@ public:
     /// Slow down for a tick.
     void brake(const Settings &settings, Tick tick) noexcept;
 
-    /// Be as another is; only what the settings move is copied.
-    void take(const Settings &settings, const Arm &other) noexcept;
+    /// Be where a robot went; the goal stays.
+    void go_on(const Settings &settings, const Course &from) noexcept;
 
-    /// Do what a robot does in a tick that it does not hear of.
-    void coast(const Settings &settings) noexcept;
+    /// Fill in what is commanded.
+    void command(const Settings &settings, Sent *sent) const noexcept;
 
-    /// Go where another was going.
-    void aim_as(const Settings &settings, const Arm &other) noexcept;
-
-    /// The largest difference from a row-major 4 x 4 pose, or from joint positions.
-    double distance(const Settings &settings, const double *sent) const noexcept;
-
-    /// What is being done, in the terms in which it is asked for.
-    Motion done(const Settings &settings) const noexcept;
+    /// Fill in what is being done, in the terms in which it is asked for.
+    void done(const Settings &settings, Motion *motion) const noexcept;
 
     bool at_rest(const Settings &settings) const noexcept;
 
@@ -44,8 +38,8 @@ public:
     void write(const Settings &settings, st4vla_player_setpoint *setpoint) const noexcept;
 
 private:
-    PointFollower<3> point_;
     RotationFollower rotation_;
+    PointFollower<3> point_;
     PointFollower<1> joints_[kMaxMotion];
 };
 

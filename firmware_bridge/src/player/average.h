@@ -18,38 +18,29 @@ constexpr int kMaxAverage = 128;
 template <int D>
 class Average {
 public:
-    Average() = default;
-    Average(const Average &other) noexcept { *this = other; }
-    /// Of the samples, only those in use are copied.
-    Average &operator=(const Average &other) noexcept
-    {
-        if (this != &other) {
-            count_ = other.count_;
-            newest_ = other.newest_;
-            exchanged_ = other.exchanged_;
-            std::copy(other.samples_, other.samples_ + count_, samples_);
-        }
-        return *this;
-    }
-
-    /// Average over `count` samples, 1 to kMaxAverage, all of them `value` at first.
-    void reset(int count, const Vec<D> &value) noexcept
+    /// Average over `count` samples, 1 to kMaxAverage, all of them 0 at first.
+    void reset(int count) noexcept
     {
         count_ = count;
         newest_ = 0;
-        exchanged_ = {};
-        std::fill(samples_, samples_ + count, value);
+        std::fill(samples_, samples_ + count, Vec<D>{});
     }
 
     void push(const Vec<D> &value) noexcept
     {
-        newest_ = oldest();
-        exchanged_ = value - samples_[newest_];
+        newest_ = newest_ + 1 == count_ ? 0 : newest_ + 1;
         samples_[newest_] = value;
     }
 
-    /// The sample that would change the mean once more as the last one did.
-    Vec<D> again() const noexcept { return samples_[oldest()] + exchanged_; }
+    /// Be the mean of samples that changed evenly, by `change` from each to the next; return the newest.
+    Vec<D> ramp(const Vec<D> &mean, const Vec<D> &change) noexcept
+    {
+        for (int i = 0; i < count_; ++i) {
+            samples_[i] = mean + change * (i - 0.5 * (count_ - 1));
+        }
+        newest_ = count_ - 1;
+        return samples_[newest_];
+    }
 
     /// Summed anew each time: a running sum would drift away over days.
     Vec<D> mean() const noexcept
@@ -72,11 +63,9 @@ public:
     }
 
 private:
-    int oldest() const noexcept { return newest_ + 1 == count_ ? 0 : newest_ + 1; }
-
-    Vec<D> samples_[kMaxAverage] = {};
-    Vec<D> exchanged_{};
+    // What is in use lies together, the numbers before the samples.
     int count_ = 1, newest_ = 0;
+    Vec<D> samples_[kMaxAverage] = {};
 };
 
 }  // namespace st4vla::player

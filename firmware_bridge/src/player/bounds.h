@@ -25,9 +25,10 @@ struct Bounds {
 /// Return the velocity for this tick that is nearest to what is wanted, and allowed.
 ///
 /// Allowed are velocities no longer than `speed`, no farther than `cut` from `velocity`, from which each coordinate can
-/// brake before its wall. The set is convex, and never empty: `braked`, each coordinate slowed down by `wall_cut`, is
-/// in it, because `velocity` was allowed a tick ago. So what is wanted is brought within speed and change, then within
-/// the walls; if that changes it too much, it is drawn towards `braked` until it does not.
+/// brake before its wall. The set is convex, and never empty: `velocity` was allowed a tick ago, so each coordinate slowed
+/// down by up to `wall_cut` is in it. So what is wanted is brought within speed and change, then within the walls; if that
+/// changes it too much, it is drawn towards the smallest change that keeps within the walls until it does not. After ticks
+/// that a robot missed even that can be too much; then all there is goes into it.
 template <int D>
 Vec<D> allowed(const Vec<D> &velocity, const Vec<D> &wanted, const Vec<D> &position, const Bounds<D> &bounds) noexcept
 {
@@ -35,23 +36,23 @@ Vec<D> allowed(const Vec<D> &velocity, const Vec<D> &wanted, const Vec<D> &posit
     if (!bounds.walls) {
         return next;
     }
-    Vec<D> braked{};
+    Vec<D> least{};
     for (int i = 0; i < D; ++i) {
         const double up = braking_speed(bounds.high[i] - position[i], bounds.wall_cut, kTick_s);
         const double down = braking_speed(position[i] - bounds.low[i], bounds.wall_cut, kTick_s);
         next[i] = std::min(std::max(next[i], -down), up);
-        braked[i] = std::copysign(std::max(std::fabs(velocity[i]) - bounds.wall_cut, 0.0), velocity[i]);
+        least[i] = std::min(std::max(velocity[i], -down), up);
     }
     const Vec<D> change = next - velocity;
     const double most = bounds.cut * bounds.cut;
     if (dot(change, change) <= most) {
         return next;
     }
-    const Vec<D> brake = braked - velocity, rest = next - braked;
+    const Vec<D> brake = shortened(least - velocity, bounds.cut), rest = change - brake;
     const double along = dot(brake, rest), length = dot(rest, rest);
     const double room = std::max(along * along + length * (most - dot(brake, brake)), 0.0);
     const double share = length > 0.0 ? (std::sqrt(room) - along) / length : 0.0;
-    return braked + rest * std::min(std::max(share, 0.0), 1.0);
+    return velocity + brake + rest * std::min(std::max(share, 0.0), 1.0);
 }
 
 /// Errors below it are left alone, metres or radians; otherwise rounding would keep the arm from ever being at rest.

@@ -40,41 +40,56 @@ struct Chunk {
     }
 };
 
-/// The speed at one phase of a dimension that holds moves, units per second.
+/// Three neighbouring actions, and what each counts for in the position and in the speed at an instant.
+struct Weights {
+    const float *action[3];
+    double position[3], speed[3];
+
+    double position_of(int dimension) const noexcept { return sum(position, dimension); }
+    double speed_of(int dimension) const noexcept { return sum(speed, dimension); }
+
+private:
+    double sum(const double *weights, int dimension) const noexcept
+    {
+        return weights[0] * static_cast<double>(action[0][dimension]) +
+               weights[1] * static_cast<double>(action[1][dimension]) +
+               weights[2] * static_cast<double>(action[2][dimension]);
+    }
+};
+
+/// What moves say of one phase: units per second.
 ///
 /// Each action's move, spread over its period, is the speed in the middle of it, and speeds in between are
 /// interpolated, so the sum of moves stays what it was. Before the first and after the last action it is 0; a chunk
 /// that `joins` another has had an action before its first, which is taken to be like the first.
-inline double speed_of_moves(const Chunk &chunk, int dimension, double phase, bool joins) noexcept
+inline Weights weights_of_moves(const Chunk &chunk, double phase, bool joins) noexcept
 {
-    const double centred = joins && phase >= -0.5 ? std::max(phase - 0.5, 0.0) : phase - 0.5;
-    const double below = std::floor(centred);
-    const auto move = [&](double index) {
-        const bool has = index >= 0.0 && index < chunk.horizon;
-        return has ? static_cast<double>(chunk.actions[static_cast<int>(index)][dimension]) : 0.0;
-    };
-    const double share = centred - below;
-    return ((1.0 - share) * move(below) + share * move(below + 1.0)) / chunk.period_s();
+    const double limited = std::min(std::max(phase, -2.0), chunk.horizon + 2.0);
+    const double centred = joins && phase >= -0.5 ? std::max(limited - 0.5, 0.0) : limited - 0.5;
+    // Positive before the cut, which then rounds down.
+    const int below = static_cast<int>(centred + 4.0) - 4;
+    const double share = centred - below, rate = 1.0 / chunk.period_s();
+    Weights weights{};
+    for (int i = 0; i < 2; ++i) {
+        const int k = below + i, last = chunk.horizon - 1;
+        weights.action[i] = chunk.actions[std::max(std::min(k, last), 0)];
+        weights.speed[i] = k >= 0 && k <= last ? rate * (i == 0 ? 1.0 - share : share) : 0.0;
+    }
+    weights.action[2] = weights.action[1];
+    return weights;
 }
 
-struct Place {
-    double position, speed;
-};
-
-/// Position and speed at one phase of a dimension that holds positions: action k is reached at the end of its period,
-/// and the corners of the path through them are rounded (uniform quadratic B-spline: the average of that path over one
-/// period).
-inline Place place_of_positions(const Chunk &chunk, int dimension, double phase) noexcept
+/// What positions say of one phase: action k is reached at the end of its period, and the corners of the path through
+/// them are rounded (uniform quadratic B-spline: the average of that path over one period).
+inline Weights weights_of_positions(const Chunk &chunk, double phase) noexcept
 {
-    const double nearest = std::floor(std::min(std::max(phase, -1.0), chunk.horizon + 2.0) + 0.5);
-    const double u = std::min(std::max(phase - nearest, -0.5), 0.5);
-    const auto at = [&](int knot) {
-        return static_cast<double>(chunk.actions[std::min(std::max(knot - 1, 0), chunk.horizon - 1)][dimension]);
-    };
-    const int knot = static_cast<int>(nearest);
-    const double before = at(knot - 1), here = at(knot), after = at(knot + 1);
-    return {0.5 * (0.5 - u) * (0.5 - u) * before + (0.75 - u * u) * here + 0.5 * (0.5 + u) * (0.5 + u) * after,
-            ((u - 0.5) * before - 2.0 * u * here + (0.5 + u) * after) / chunk.period_s()};
+    const double limited = std::min(std::max(phase, -1.0), chunk.horizon + 2.0);
+    const int knot = static_cast<int>(limited + 1.5) - 1;
+    const double u = std::min(std::max(phase - knot, -0.5), 0.5), rate = 1.0 / chunk.period_s();
+    const auto action = [&](int k) { return chunk.actions[std::max(std::min(k, chunk.horizon - 1), 0)]; };
+    return {{action(knot - 2), action(knot - 1), action(knot)},
+            {0.5 * (0.5 - u) * (0.5 - u), 0.75 - u * u, 0.5 * (0.5 + u) * (0.5 + u)},
+            {(u - 0.5) * rate, -2.0 * u * rate, (0.5 + u) * rate}};
 }
 
 }  // namespace st4vla::player

@@ -6,9 +6,11 @@ void RotationFollower::reset(const Quaternion &rotation, const Bounds<3> &bounds
 {
     bounds_ = bounds;
     most_turn_rad_ = most_turn_rad;
-    home_ = goal_ = commanded_ = rotation;
-    velocity_ = commanded_velocity_ = {};
-    velocities_.reset(bounds.average, {});
+    least_w_ = std::cos(0.5 * most_turn_rad);
+    home_ = goal_ = rotation;
+    velocity_ = {};
+    commanded_ = {rotation, {}, {}};
+    velocities_.reset(bounds.average);
 }
 
 bool RotationFollower::follow(const Vec3 &turn_rad_s, double leash_rad, Tick tick) noexcept
@@ -27,11 +29,11 @@ bool RotationFollower::follow(const Vec3 &turn_rad_s, double leash_rad, Tick tic
 bool RotationFollower::turn_goal(const Quaternion &from, Vec3 &turn_rad_s) noexcept
 {
     goal_ = normalized(from_vector(turn_rad_s * kTick_s) * from);
-    const Vec3 away = to_vector(goal_ * conjugate(home_));
-    if (norm(away) <= most_turn_rad_) {
+    const Quaternion away = goal_ * conjugate(home_);
+    if (std::fabs(away.w) >= least_w_) {
         return false;
     }
-    goal_ = normalized(from_vector(shortened(away, most_turn_rad_)) * home_);
+    goal_ = normalized(from_vector(shortened(to_vector(away), most_turn_rad_)) * home_);
     turn_rad_s = shortened(to_vector(goal_ * conjugate(from)) * (1.0 / kTick_s), bounds_.speed);
     return true;
 }
@@ -45,15 +47,23 @@ void RotationFollower::brake(Tick tick) noexcept
 /// Where this comes to rest if the inner velocity were 0 from now on.
 Quaternion RotationFollower::ahead() const noexcept
 {
-    return from_vector(velocities_.pending() * kTick_s) * commanded_;
+    return from_vector(velocities_.pending() * kTick_s) * commanded_.rotation;
 }
 
 void RotationFollower::move(const Vec3 &wanted, Tick tick) noexcept
 {
-    velocity_ = tick == Tick::kHeard ? allowed(velocity_, wanted, {}, bounds_) : velocities_.again();
+    if (tick == Tick::kMissed) {
+        Turning alone = commanded_;
+        alone.coast();
+        go_on(alone);
+        return;
+    }
+    velocity_ = allowed(velocity_, wanted, {}, bounds_);
     velocities_.push(velocity_);
-    commanded_velocity_ = velocities_.mean();
-    commanded_ = normalized(from_vector(commanded_velocity_ * kTick_s) * commanded_);
+    const Vec3 velocity = velocities_.mean();
+    commanded_.change = velocity - commanded_.velocity;
+    commanded_.velocity = velocity;
+    commanded_.rotation = normalized(from_vector(velocity * kTick_s) * commanded_.rotation);
 }
 
 }  // namespace st4vla::player

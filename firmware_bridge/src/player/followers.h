@@ -3,8 +3,7 @@
 #define ST4VLA_PLAYER_FOLLOWERS_H
 
 #include "player/average.h"
-#include "player/bounds.h"
-#include "player/rotation.h"
+#include "player/going.h"
 
 namespace st4vla::player {
 
@@ -15,18 +14,19 @@ enum class Tick { kHeard, kMissed };
 
 /// A position in D dimensions: three for the hand, one for each joint.
 ///
-/// Inside, a point moves with bounded velocity and acceleration; what is commanded is the mean of its last positions.
-/// Where they are within the walls, their mean is.
+/// Inside, a point moves with bounded velocity and acceleration; what is commanded is the mean of its last positions,
+/// which is where it is, less what the mean of its velocities still holds back. Where they are within the walls, their
+/// mean is.
 template <int D>
 class PointFollower {
 public:
     void reset(const Vec<D> &position, const Bounds<D> &bounds) noexcept
     {
         bounds_ = bounds;
-        inner_ = goal_ = commanded_ = position;
-        velocity_ = commanded_velocity_ = {};
-        positions_.reset(bounds.average, position);
-        velocities_.reset(bounds.average, {});
+        inner_ = goal_ = position;
+        velocity_ = {};
+        commanded_ = {position, {}, {}};
+        velocities_.reset(bounds.average);
     }
 
     /// Move for a tick, towards a goal that is now at `goal`; a goal outside the walls or off the leash is moved.
@@ -62,36 +62,46 @@ public:
         goal_ = inner_;
     }
 
-    /// Do what a robot does in a tick that it does not hear of; the goal stays.
-    void coast() noexcept { move({}, Tick::kMissed); }
-
-    void aim_as(const PointFollower &other) noexcept { goal_ = other.goal_; }
+    /// Be where a robot went, as if it had been led there evenly; the goal stays.
+    void go_on(const Going<D> &from) noexcept
+    {
+        commanded_ = from;
+        velocity_ = velocities_.ramp(from.velocity, from.change);
+        inner_ = from.position + velocities_.pending() * kTick_s;
+    }
 
     const Vec<D> &goal() const noexcept { return goal_; }
     const Vec<D> &inner_velocity() const noexcept { return velocity_; }
-    const Vec<D> &commanded() const noexcept { return commanded_; }
-    const Vec<D> &commanded_velocity() const noexcept { return commanded_velocity_; }
+    const Going<D> &commanded() const noexcept { return commanded_; }
     const Bounds<D> &bounds() const noexcept { return bounds_; }
-    bool at_rest() const noexcept { return is_zero(velocity_) && is_zero(commanded_velocity_); }
+    bool at_rest() const noexcept { return is_zero(velocity_) && is_zero(commanded_.velocity); }
 
 private:
     void move(const Vec<D> &wanted, Tick tick) noexcept
     {
-        velocity_ = tick == Tick::kHeard ? allowed(velocity_, wanted, inner_, bounds_) : velocities_.again();
+        if (tick == Tick::kMissed) {
+            Going<D> alone = commanded_;
+            alone.coast();
+            go_on(alone);
+            return;
+        }
+        velocity_ = allowed(velocity_, wanted, inner_, bounds_);
         inner_ = inner_ + velocity_ * kTick_s;
-        positions_.push(inner_);
         velocities_.push(velocity_);
-        commanded_ = positions_.mean();
+        commanded_.position = inner_ - velocities_.pending() * kTick_s;
         if (bounds_.walls) {
             // Rounding could leave a mean one digit beyond what it is the mean of.
-            commanded_ = clamped(commanded_, bounds_.low, bounds_.high);
+            commanded_.position = clamped(commanded_.position, bounds_.low, bounds_.high);
         }
-        commanded_velocity_ = velocities_.mean();
+        const Vec<D> velocity = velocities_.mean();
+        commanded_.change = velocity - commanded_.velocity;
+        commanded_.velocity = velocity;
     }
 
     Bounds<D> bounds_{};
-    Vec<D> inner_{}, velocity_{}, goal_{}, commanded_{}, commanded_velocity_{};
-    Average<D> positions_, velocities_;
+    Vec<D> inner_{}, velocity_{}, goal_{};
+    Going<D> commanded_;
+    Average<D> velocities_;
 };
 
 /// An orientation, in the base frame.
@@ -110,16 +120,17 @@ public:
     /// Slow down for a tick, and forget where the goal was.
     void brake(Tick tick) noexcept;
 
-    /// Do what a robot does in a tick that it does not hear of; the goal stays.
-    void coast() noexcept { move({}, Tick::kMissed); }
-
-    void aim_as(const RotationFollower &other) noexcept { goal_ = other.goal_; }
+    /// Be where a robot went, as if it had been led there evenly; the goal stays.
+    void go_on(const Turning &from) noexcept
+    {
+        commanded_ = from;
+        velocity_ = velocities_.ramp(from.velocity, from.change);
+    }
 
     const Vec3 &inner_velocity() const noexcept { return velocity_; }
-    const Quaternion &commanded() const noexcept { return commanded_; }
-    const Vec3 &commanded_velocity() const noexcept { return commanded_velocity_; }
+    const Turning &commanded() const noexcept { return commanded_; }
     const Bounds<3> &bounds() const noexcept { return bounds_; }
-    bool at_rest() const noexcept { return is_zero(velocity_) && is_zero(commanded_velocity_); }
+    bool at_rest() const noexcept { return is_zero(velocity_) && is_zero(commanded_.velocity); }
 
 private:
     Quaternion ahead() const noexcept;
@@ -127,9 +138,10 @@ private:
     void move(const Vec3 &wanted, Tick tick) noexcept;
 
     Bounds<3> bounds_{};
-    Quaternion home_, goal_, commanded_;
-    double most_turn_rad_ = 0.0;
-    Vec3 velocity_{}, commanded_velocity_{};
+    Quaternion home_, goal_;
+    double most_turn_rad_ = 0.0, least_w_ = 0.0;  ///< How far the goal may be from home, and w of a turn as far.
+    Vec3 velocity_{};
+    Turning commanded_;
     Average<3> velocities_;
 };
 

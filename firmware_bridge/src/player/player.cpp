@@ -41,9 +41,11 @@ st4vla_player_status Player::anchor(const double *base_T_ee, const double *joint
     // So were the times of before, if the clock was wrong.
     last_ns_ = 0;
     has_chunk_ = limited_ = ran_ = false;
-    past_.forget();
+    Sent sent;
+    arm_.command(settings_, &sent);
+    past_.restart(settings_, sent);
     anchored_ = splice_ = true;
-    asked_ = arm_.done(settings_);
+    arm_.done(settings_, &asked_);
     reference_.forget();
     shared_.at_rest.store(true, std::memory_order_release);
     return ST4VLA_PLAYER_OK;
@@ -67,10 +69,11 @@ st4vla_player_status Player::step(const st4vla_player_input &input, st4vla_playe
             const std::int64_t ahead_ns = static_cast<std::int64_t>(left - 1) * ST4VLA_PLAYER_TICK_NS;
             const Tick tick = left > 1 ? Tick::kMissed : Tick::kHeard;
             // What the robot says is of now, after all that was missed.
-            if (tick == Tick::kHeard && input.has_sent != 0 && past_.correct(settings_, input.sent, arm_)) {
-                count(shared_.corrections);
+            if (tick == Tick::kHeard && input.has_sent != 0) {
+                correct(input.sent);
             }
             advance(verdict, now_ns - ahead_ns, input.has_measured != 0 ? input.measured : nullptr, tick);
+            arm_.command(settings_, past_.note());
         }
         if (verdict.pace <= ST4VLA_PACE_SLOW && settings_.config.gripper_index != ST4VLA_NO_GRIPPER) {
             gripper = gripper_.command(chunk_.actions[verdict.action_index][settings_.config.gripper_index]);
@@ -180,6 +183,15 @@ Player::Verdict Player::judge(std::int64_t now_ns) noexcept
     return verdict;
 }
 
+/// If the robot says that it is elsewhere than where it was sent, and why is known, go on from there.
+void Player::correct(const double *sent) noexcept
+{
+    if (past_.explain(settings_, sent, &robot_)) {
+        arm_.go_on(settings_, robot_);
+        count(shared_.corrections);
+    }
+}
+
 void Player::advance(const Verdict &verdict, std::int64_t clock_ns, const double *measured, Tick tick) noexcept
 {
     const bool jumped = clock_.tick(clock_ns);
@@ -187,11 +199,10 @@ void Player::advance(const Verdict &verdict, std::int64_t clock_ns, const double
     const bool rests = verdict.pace == ST4VLA_PACE_STOP ||
                        (verdict.pace == ST4VLA_PACE_HOLD && verdict.reason != ST4VLA_PLAYER_REASON_USED_UP &&
                         verdict.reason != ST4VLA_PLAYER_REASON_NOT_DUE);
-    past_.note(settings_, arm_);
     if (rests) {
         arm_.brake(settings_, tick);
         // Once something is asked for again, it begins with what is done.
-        asked_ = arm_.done(settings_);
+        arm_.done(settings_, &asked_);
         reference_.forget();
         splice_ = true;
         limited_ = false;
@@ -201,7 +212,7 @@ void Player::advance(const Verdict &verdict, std::int64_t clock_ns, const double
         reference_.splice(settings_, chunk_, {clock_.time_ns(), factor_, joins_}, asked_);
         splice_ = false;
     }
-    asked_ = reference_.at(settings_, chunk_, clock_.time_ns());
+    reference_.at(settings_, chunk_, clock_.time_ns(), &asked_);
     limited_ = arm_.follow(settings_, asked_, measured, tick) || reference_.limited();
 }
 

@@ -7,8 +7,8 @@
 #include "player/arm.h"
 #include "player/gripper.h"
 #include "player/inbox.h"
-#include "player/plan_clock.h"
 #include "player/past.h"
+#include "player/plan_clock.h"
 #include "player/reference.h"
 
 namespace st4vla::player {
@@ -52,23 +52,13 @@ private:
     void take_chunk(std::int64_t now_ns) noexcept;
     void latch_stop(int reason) noexcept;
     Verdict judge(std::int64_t now_ns) noexcept;
+    void correct(const double *sent) noexcept;
     void advance(const Verdict &verdict, std::int64_t clock_ns, const double *measured, Tick tick) noexcept;
     void fill(const Verdict &verdict, st4vla_player_gripper gripper, st4vla_player_setpoint *setpoint) const noexcept;
     void share(const Verdict &verdict) noexcept;
 
-    const Settings settings_;
-    Inbox inbox_;
-    std::atomic<bool> stop_wanted_{false};
-    std::atomic<std::uint64_t> resumed_stop_{0};  ///< Which stop somebody resumes from, counted from 1.
-    Shared shared_;
-
-    // The control thread's own.
-    Chunk chunk_;
-    Reference reference_;
-    Motion asked_{};  ///< What was asked for, or done, at the last tick.
-    Arm arm_;
-    Past past_;
-    Gripper gripper_;
+    // The control thread's own, what each tick needs first and close together: after a millisecond's sleep it must come
+    // back into the caches.
     PlanClock clock_;
     std::int64_t last_ns_ = 0;
     double factor_ = 1.0;
@@ -77,6 +67,20 @@ private:
     bool splice_ = false;  ///< What is asked for has changed.
     bool joins_ = false;   ///< It takes the place of actions that were being executed.
     bool ran_ = false;     ///< The last step executed an action.
+    Gripper gripper_;
+    const Settings settings_;
+    Motion asked_{};  ///< What was asked for, or done, at the last tick.
+    Reference reference_;
+    Chunk chunk_;
+    Arm arm_;
+    Past past_;
+    Course robot_;  ///< Where it was found, if it was elsewhere than where it was sent.
+
+    // Shared with other threads.
+    alignas(64) std::atomic<bool> stop_wanted_{false};
+    std::atomic<std::uint64_t> resumed_stop_{0};  ///< Which stop somebody resumes from, counted from 1.
+    Shared shared_;
+    Inbox inbox_;
 };
 
 }  // namespace st4vla::player

@@ -29,7 +29,8 @@ void Reference::splice(const Settings &settings, const Chunk &chunk, const Start
 {
     factor_ = start.factor;
     joins_ = start.joins;
-    const Motion to = plain(settings, chunk, start.time_ns - ST4VLA_PLAYER_TICK_NS);
+    Motion to{};
+    plain(settings, chunk, start.time_ns - ST4VLA_PLAYER_TICK_NS, &to);
     for (int i = 0; i < settings.motion; ++i) {
         if (settings.positions) {
             left_.value[i] = from.at[i] - to.at[i];
@@ -41,9 +42,9 @@ void Reference::splice(const Settings &settings, const Chunk &chunk, const Start
     }
 }
 
-Motion Reference::at(const Settings &settings, const Chunk &chunk, std::int64_t time_ns) noexcept
+void Reference::at(const Settings &settings, const Chunk &chunk, std::int64_t time_ns, Motion *asked) noexcept
 {
-    Motion asked = plain(settings, chunk, time_ns);
+    plain(settings, chunk, time_ns, asked);
     for (int i = 0; i < settings.motion; ++i) {
         double &value = left_.value[i], &rate = left_.rate[i];
         // x'' = -2 f x' - f^2 x, solved for a tick.
@@ -54,45 +55,40 @@ Motion Reference::at(const Settings &settings, const Chunk &chunk, std::int64_t 
             value = rate = 0.0;
         }
         if (settings.positions) {
-            asked.at[i] += value;
-            asked.speed[i] += rate;
+            asked->at[i] += value;
+            asked->speed[i] += rate;
         } else {
-            asked.speed[i] += value;
+            asked->speed[i] += value;
         }
     }
-    return asked;
 }
 
 /// What the chunk itself says: moves no faster than the limits, and slowed down if they must be.
-Motion Reference::plain(const Settings &settings, const Chunk &chunk, std::int64_t time_ns) noexcept
+void Reference::plain(const Settings &settings, const Chunk &chunk, std::int64_t time_ns, Motion *asked) noexcept
 {
-    Motion asked{};
-    // A speed stands for the whole tick that ends at this time, so it is that of the tick's middle.
-    const double phase = chunk.phase(settings.positions ? time_ns : time_ns - ST4VLA_PLAYER_TICK_NS / 2);
     limited_ = false;
-    for (int i = 0; i < settings.motion; ++i) {
-        if (settings.positions) {
-            const Place place = place_of_positions(chunk, settings.dimension[i], phase);
-            asked.at[i] = place.position;
-            asked.speed[i] = place.speed;
-        } else {
-            asked.speed[i] = speed_of_moves(chunk, settings.dimension[i], phase, joins_);
-        }
-    }
+    double *const speed = asked->speed;
     if (settings.positions) {
-        return asked;
+        const Weights weights = weights_of_positions(chunk, chunk.phase(time_ns));
+        for (int i = 0; i < settings.motion; ++i) {
+            asked->at[i] = weights.position_of(settings.dimension[i]);
+            speed[i] = weights.speed_of(settings.dimension[i]);
+        }
+        return;
+    }
+    // A speed stands for the whole tick that ends at this time, so it is that of the tick's middle.
+    const Weights weights = weights_of_moves(chunk, chunk.phase(time_ns - ST4VLA_PLAYER_TICK_NS / 2), joins_);
+    for (int i = 0; i < settings.motion; ++i) {
+        speed[i] = weights.speed_of(settings.dimension[i]);
+        if (settings.joints) {
+            limited_ |= shorten(speed + i, 1, settings.joint[i].speed);
+        }
     }
     if (!settings.joints) {
-        limited_ |= shorten(asked.speed, 3, settings.translation.speed);
-        limited_ |= shorten(asked.speed + 3, 3, settings.rotation.speed);
+        limited_ |= shorten(speed, 3, settings.translation.speed);
+        limited_ |= shorten(speed + 3, 3, settings.rotation.speed);
     }
-    for (int i = 0; i < settings.motion; ++i) {
-        if (settings.joints) {
-            limited_ |= shorten(asked.speed + i, 1, settings.joint[i].speed);
-        }
-        asked.speed[i] *= factor_;
-    }
-    return asked;
+    std::for_each(speed, speed + settings.motion, [this](double &each) { each *= factor_; });
 }
 
 }  // namespace st4vla::player

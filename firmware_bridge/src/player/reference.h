@@ -29,14 +29,14 @@ public:
     /// Begin from a motion that nobody asked for, such as a brake's.
     void forget() noexcept { left_ = {}; }
 
-    /// Return what is asked for at a tick; called once for each.
-    Motion at(const Settings &settings, const Chunk &chunk, std::int64_t time_ns) noexcept;
+    /// Fill in what is asked for at a tick; called once for each.
+    void at(const Settings &settings, const Chunk &chunk, std::int64_t time_ns, Motion *asked) noexcept;
 
     /// Whether the last tick asked for more than the limits of speed.
     bool limited() const noexcept { return limited_; }
 
 private:
-    Motion plain(const Settings &settings, const Chunk &chunk, std::int64_t time_ns) noexcept;
+    void plain(const Settings &settings, const Chunk &chunk, std::int64_t time_ns, Motion *asked) noexcept;
 
     /// The difference that fades, in what the chunks hold (positions or speeds), and its change a second.
     struct {

@@ -1,6 +1,13 @@
 #include "player/rotation.h"
 
 namespace st4vla::player {
+namespace {
+
+/// Angles in radians for which a few terms of a series are exact to the last digit. What turns in a tick is smaller, and
+/// need not wait until the mathematical library's code and tables have come back into the caches.
+constexpr double kSmall = 0.1;
+
+}  // namespace
 
 Quaternion operator*(const Quaternion &a, const Quaternion &b) noexcept
 {
@@ -18,11 +25,18 @@ Quaternion normalized(const Quaternion &a) noexcept
 
 Quaternion from_vector(const Vec3 &vector_rad) noexcept
 {
-    const double square = dot(vector_rad, vector_rad), angle = std::sqrt(square);
-    // Below 1e-4 rad the series is exact to the last digit, and 0 / 0 is avoided.
-    const double scale = angle < 1e-4 ? 0.5 - square / 48.0 : std::sin(0.5 * angle) / angle;
-    const double w = angle < 1e-4 ? 1.0 - square / 8.0 : std::cos(0.5 * angle);
-    return {w, scale * vector_rad[0], scale * vector_rad[1], scale * vector_rad[2]};
+    const double square = dot(vector_rad, vector_rad);
+    const auto turned_by = [&](double w, double scale) {
+        return Quaternion{w, scale * vector_rad[0], scale * vector_rad[1], scale * vector_rad[2]};
+    };
+    if (square < kSmall * kSmall) {
+        // cos(x / 2) and sin(x / 2) / x; the next terms are below 1e-19.
+        return turned_by(
+            1.0 - square * (1.0 / 8 - square * (1.0 / 384 - square * (1.0 / 46'080 - square / 10'321'920))),
+            0.5 - square * (1.0 / 48 - square * (1.0 / 3840 - square * (1.0 / 645'120 - square / 185'794'560))));
+    }
+    const double angle = std::sqrt(square);
+    return turned_by(std::cos(0.5 * angle), std::sin(0.5 * angle) / angle);
 }
 
 Vec3 to_vector(const Quaternion &a) noexcept
@@ -30,9 +44,15 @@ Vec3 to_vector(const Quaternion &a) noexcept
     // Both signs are the same rotation; the one with w >= 0 turns by pi or less.
     const double sign = a.w < 0.0 ? -1.0 : 1.0, w = sign * a.w;
     const Vec3 axis = Vec3{{a.x, a.y, a.z}} * sign;
-    const double sine = norm(axis);
-    const double scale = sine < 1e-9 ? 2.0 : 2.0 * std::atan2(sine, w) / sine;
-    return axis * scale;
+    const double square = dot(axis, axis);
+    if (square < 0.25 * kSmall * kSmall) {
+        // 2 asin(x) / x; the next term is below 1e-17.
+        const double fourth = square * square;
+        const double higher = 35.0 / 576 + square * (63.0 / 1408);
+        return axis * (2.0 + square / 3 + fourth * (3.0 / 20 + square * (5.0 / 56) + fourth * higher));
+    }
+    const double sine = std::sqrt(square);
+    return axis * (2.0 * std::atan2(sine, w) / sine);
 }
 
 void to_matrix(const Quaternion &a, double *rows, std::ptrdiff_t stride) noexcept

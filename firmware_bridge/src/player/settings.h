@@ -18,16 +18,17 @@ struct Motion {
     double speed[kMaxMotion];
 };
 
+/// What each tick needs lies at the front, up to the config's ages.
 struct Settings {
-    st4vla_player_config config;
     bool joints;     ///< Chunks are of joints; else of the end effector.
     bool positions;  ///< They hold positions; else moves.
     int motion;      ///< Numbers of an action that move the arm: 6 or the joints.
+    double fading;   ///< How quickly what is left of the chunk before fades, 1/s.
+    double fade;     ///< What is left of it after a tick, but for the part that is linear in time.
     int dimension[kMaxMotion];  ///< Which of an action's numbers they are.
+    st4vla_player_config config;
     Bounds<3> translation, rotation;
     Bounds<1> joint[kMaxMotion];
-    double fading;  ///< How quickly what is left of the chunk before fades, 1/s.
-    double fade;    ///< What is left of it after a tick, but for the part that is linear in time.
     std::int64_t rest_bound_ns;  ///< How long a brake can take.
 };
 

@@ -22,7 +22,7 @@ constexpr const char *kHelp = R"(usage: st4vla-bridge ping --endpoint ADDRESS [O
 Ask a runtime with raw pictures of its own size, one question at a time, and say how long each answer took: from before
 the pictures are copied into a message until the chunk is checked and handed over.
 
-  --endpoint ADDRESS        of the runtime, as in tcp://192.168.1.2:5555
+  --endpoint ADDRESS        of the runtime, as in tcp://192.168.1.2:5555, or local:PATH of `st4vla serve --local PATH`
   --count NUMBER            of questions (100)
   --warm-up NUMBER          of questions before, which do not count (20)
   --interval-ms MS          from an answer to the next question (0)

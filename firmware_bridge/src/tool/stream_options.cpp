@@ -8,7 +8,7 @@ const char *const kStreamHelp = R"(usage: st4vla-bridge stream --endpoint ADDRES
 
 Send the newest pictures of all cameras to a runtime at the pace of the first one, and say each second what comes back.
 
-  --endpoint ADDRESS        of the runtime, as in tcp://192.168.1.2:5555
+  --endpoint ADDRESS        of the runtime, as in tcp://192.168.1.2:5555, or local:PATH of `st4vla serve --local PATH`
 
 cameras, one to eight; NAME is the bundle's view, and where none is given the cameras take the views in their order
   --v4l2 [NAME=]DEVICE      as in --v4l2 wrist=/dev/video0; MJPEG is passed through

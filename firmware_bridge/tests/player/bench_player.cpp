@@ -76,6 +76,18 @@ private:
     std::uint64_t sequence_ = 0;
 };
 
+/// Tell where a robot that hears everything was sent and is, as the control loop does.
+void tell(const st4vla_player_config &config, Rig &rig)
+{
+    const bool joints = config.representation != ST4VLA_ACTION_EE_DELTA;
+    const double *sent = joints ? rig.setpoint.joint_positions_rad : rig.setpoint.base_T_ee;
+    std::transform(sent, sent + 16, rig.input.sent, [](double entry) { return static_cast<float>(entry); });
+    for (int i = 0; i < (joints ? 7 : 3); ++i) {
+        rig.input.measured[i] = joints ? sent[i] : sent[4 * i + 3];
+    }
+    rig.input.has_sent = rig.input.has_measured = 1;
+}
+
 /// Steps back to back; each time includes what reading the clock costs.
 std::string cost_of(st4vla_action representation)
 {
@@ -91,6 +103,7 @@ std::string cost_of(st4vla_action representation)
         const std::int64_t before_ns = clock_ns();
         st4vla_player_step(rig.player, &rig.input, &rig.setpoint);
         times_ns[static_cast<std::size_t>(i)] = clock_ns() - before_ns;
+        tell(config, rig);
     }
     CHECK(rig.setpoint.pace == ST4VLA_PACE_RUN);
     return summary(times_ns);
@@ -166,6 +179,7 @@ std::string loop(int seconds, bool loaded, int cpus)
             late_ns.push_back(awake_ns - due_ns);
             step_ns.push_back(done_ns - awake_ns);
             missed += done_ns - due_ns > kMs ? 1 : 0;
+            tell(config, rig);
         }
     });
     control.join();

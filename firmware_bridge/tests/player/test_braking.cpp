@@ -30,7 +30,7 @@ void a_brake_from_the_braking_speed_ends_where_it_should()
 void an_average_holds_back_what_it_says()
 {
     Average<1> average;
-    average.reset(5, {{0.0}});
+    average.reset(5);
     double given = 0.0, returned = 0.0;
     for (int i = 0; i < 40; ++i) {
         average.push({{0.1 * i}});
@@ -65,13 +65,27 @@ void full_speed_into_a_corner_stops_in_it()
     for (int i = 0; i < 2000; ++i) {
         point.follow({{9.0, 9.0, 9.0}}, 10.0, nullptr, Tick::kHeard);
         for (int k = 0; k < 3; ++k) {
-            CHECK(point.commanded()[k] <= bounds.high[k]);
+            CHECK(point.commanded().position[k] <= bounds.high[k]);
         }
     }
     for (int k = 0; k < 3; ++k) {
-        CHECK(std::fabs(point.commanded()[k] - bounds.high[k]) <= 1e-8);
+        CHECK(std::fabs(point.commanded().position[k] - bounds.high[k]) <= 1e-8);
     }
     CHECK(point.at_rest());
+}
+
+/// After ticks that a robot missed, its brake before a wall may have become late: what is left of the change goes there.
+void a_brake_that_is_late_goes_before_what_is_wanted_elsewhere()
+{
+    const Bounds<3> bounds = box();
+    const Vec3 position{{0.0, 0.0, 0.25}};
+    const double up = braking_speed(bounds.high[2] - position[2], bounds.wall_cut, kTick_s);
+    for (const double late : {0.0, 1.2, 1.7, 3.0}) {
+        const Vec3 velocity{{0.3, -0.3, up + late * bounds.wall_cut}};
+        const Vec3 next = allowed(velocity, {{-0.3, 0.3, velocity[2]}}, position, bounds);
+        CHECK(norm(next - velocity) <= bounds.cut * (1.0 + 1e-12));
+        CHECK(next[2] <= std::max(up, velocity[2] - bounds.cut) + 1e-12);
+    }
 }
 
 void a_goal_at_rest_is_reached_without_overshoot_and_soon()
@@ -83,10 +97,10 @@ void a_goal_at_rest_is_reached_without_overshoot_and_soon()
     int ticks = 0;
     do {
         point.follow({{0.5, 0.25, 0.0}}, 10.0, nullptr, Tick::kHeard);
-        CHECK(point.commanded()[0] <= 0.5 + 1e-8);
+        CHECK(point.commanded().position[0] <= 0.5 + 1e-8);
         ++ticks;
     } while (!point.at_rest() && ticks < 5000);
-    CHECK(std::fabs(point.commanded()[0] - 0.5) <= 1e-8);
+    CHECK(std::fabs(point.commanded().position[0] - 0.5) <= 1e-8);
     // The fastest there is, with acceleration 8 and speed 1: 0.559 m take 0.559 + 0.125 s.
     CHECK(ticks < 1.1 * 684);
 }
@@ -100,7 +114,7 @@ void a_moving_goal_is_followed_without_lag_but_the_average()
     for (int i = 1; i <= 1000; ++i) {
         point.follow({{0.3e-3 * i, 0.0, 0.0}}, 10.0, nullptr, Tick::kHeard);
     }
-    CHECK(std::fabs(point.commanded()[0] - 0.3e-3 * (1000 - 1.5)) <= 1e-9);
+    CHECK(std::fabs(point.commanded().position[0] - 0.3e-3 * (1000 - 1.5)) <= 1e-9);
 }
 
 }  // namespace
@@ -110,6 +124,7 @@ int main()
     a_brake_from_the_braking_speed_ends_where_it_should();
     an_average_holds_back_what_it_says();
     full_speed_into_a_corner_stops_in_it();
+    a_brake_that_is_late_goes_before_what_is_wanted_elsewhere();
     a_goal_at_rest_is_reached_without_overshoot_and_soon();
     a_moving_goal_is_followed_without_lag_but_the_average();
     return 0;

@@ -24,6 +24,12 @@ MadeChunk lively(const st4vla_player_config &config, std::uint64_t sequence, std
     return made_chunk(config, sequence, now_ns, 16, {way, 0.01F, way, way, 0.02F, 0.04F, 1});
 }
 
+MadeChunk gentle(const st4vla_player_config &config, std::uint64_t sequence, std::int64_t now_ns)
+{
+    const float way = sequence % 2 == 0 ? -0.002F : 0.002F;
+    return made_chunk(config, sequence, now_ns, 16, {way, 0.001F, way, 2 * way, 0.002F, 0.004F, 1});
+}
+
 /// The control loop itself was late: it is told how many milliseconds have passed.
 void after_missed_milliseconds_the_next_setpoint_is_where_the_robot_went()
 {
@@ -76,6 +82,76 @@ void commands_that_the_robot_did_not_hear_are_noticed_by_where_it_went()
     CHECK(corrections > 100);
 }
 
+/// Commands were lost, too few to be noticed; the robot heard some more, and then the loop itself was late: it went on with
+/// a speed and an acceleration that it had made of a place where nobody had sent it.
+void a_loop_that_is_late_soon_after_lost_commands_goes_on_where_the_robot_went()
+{
+    const st4vla_player_config config = default_config();
+    for (int lost = 1; lost <= 3; ++lost) {
+        for (int heard = 1; heard <= 4; ++heard) {
+            for (std::uint32_t late = 2; late < ST4VLA_PLAYER_MAX_TICKS; ++late) {
+                Rig rig(config);
+                RobotModel robot(kHome);
+                robot.tell(rig.input);
+                std::uint64_t sequence = 0;
+                for (int tick = 0; tick < 1000; ++tick) {
+                    const int phase = tick % 41;
+                    if (tick % 90 == 0) {
+                        CHECK(rig.put(gentle(config, ++sequence, rig.now_ns())) == ST4VLA_PLAYER_OK);
+                    }
+                    rig.input.ticks = phase == lost + heard ? late : 1;
+                    for (std::uint32_t i = 1; i < rig.input.ticks; ++i) {
+                        robot.hear_nothing();
+                        robot.tell(rig.input);
+                    }
+                    rig.check.restart();
+                    rig.step();
+                    if (phase < lost) {
+                        robot.hear_nothing();
+                    } else {
+                        robot.hear(rig.setpoint);
+                    }
+                    robot.tell(rig.input);
+                }
+                check(robot, config, kToldJerk);
+            }
+        }
+    }
+}
+
+/// Nothing that was sent explains where the robot is: what it told in the last ticks must do.
+void gaps_that_follow_one_another_leave_the_robot_within_its_makers_limits()
+{
+    const st4vla_player_config config = default_config();
+    constexpr double kMaker = 1.0 / 0.9;
+    for (int lost = 1; lost <= 3; ++lost) {
+        for (int heard = 1; heard <= 3; ++heard) {
+            Rig rig(config);
+            RobotModel robot(kHome);
+            robot.tell(rig.input);
+            std::uint64_t sequence = 0;
+            for (int tick = 0; tick < 2000; ++tick) {
+                if (tick % 90 == 0) {
+                    CHECK(rig.put(gentle(config, ++sequence, rig.now_ns())) == ST4VLA_PLAYER_OK);
+                }
+                rig.check.restart();
+                rig.step();
+                const int phase = tick % 71;
+                if (phase < 5 * (lost + heard) && phase % (lost + heard) < lost) {
+                    robot.hear_nothing();
+                } else {
+                    robot.hear(rig.setpoint);
+                }
+                robot.tell(rig.input);
+            }
+            CHECK(robot.fastest_change <= config.translation.acceleration * kMaker);
+            CHECK(robot.fastest_jerk <= config.translation.jerk * kMaker);
+            CHECK(robot.fastest_turn_change <= config.rotation.acceleration * kMaker);
+            CHECK(robot.fastest_turn_jerk <= config.rotation.jerk * kMaker);
+        }
+    }
+}
+
 void a_robot_that_hears_everything_is_not_corrected()
 {
     const st4vla_player_config config = default_config();
@@ -117,6 +193,8 @@ int main()
 {
     after_missed_milliseconds_the_next_setpoint_is_where_the_robot_went();
     commands_that_the_robot_did_not_hear_are_noticed_by_where_it_went();
+    a_loop_that_is_late_soon_after_lost_commands_goes_on_where_the_robot_went();
+    gaps_that_follow_one_another_leave_the_robot_within_its_makers_limits();
     a_robot_that_hears_everything_is_not_corrected();
     what_no_lost_command_explains_moves_nothing();
     return 0;

@@ -1,7 +1,8 @@
 // Franka's published limits of what may be commanded, for Research 3 and for Emika Panda.
 //
 // https://frankarobotics.github.io/docs/control_parameters.html, and the constants of libfranka's rate limiters
-// (include/franka/rate_limiting.h; those of Panda are in its versions 0.8 and 0.9).
+// (include/franka/rate_limiting.h; those of Panda are in its versions 0.8 and 0.9). The player of this project has its own
+// numbers (src/player/franka_limits.h) on purpose: who is wrong there shows here.
 #pragma once
 
 #include <array>

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
@@ -47,16 +46,14 @@ class ChunkingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(msg)
 
 
-@dataclass(frozen=True)
-class SentChunk:
+class SentChunk(msgspec.Struct, frozen=True):
     """A chunk that was handed out: its first action's time on the client's clock, and normalised actions [T, A]."""
 
     start_ns: int
     actions: Actions
 
 
-@dataclass(frozen=True)
-class Splice:
+class Splice(msgspec.Struct, frozen=True):
     """How the next chunk joins what was handed out before.
 
     Attributes:

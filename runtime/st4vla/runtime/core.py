@@ -126,6 +126,11 @@ class Core:
         )
 
     @property
+    def is_recorded(self) -> bool:
+        """Whether what clients send is kept until a disk has it."""
+        return self._recorder is not None
+
+    @property
     def health(self) -> Health:
         """Whether answers can be relied on."""
         if not self._threads:

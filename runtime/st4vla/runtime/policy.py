@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -38,8 +39,7 @@ class PlanTensors:
     token_count: int
 
 
-@dataclass(frozen=True)
-class Acted:
+class Acted(msgspec.Struct, frozen=True):
     """What System 1 made: normalised actions [T, A], and its visual tokens, averaged over cells [C, D], or None."""
 
     actions: npt.NDArray[np.float32]

@@ -10,9 +10,15 @@ PRIORITY = 80
 MCL_CURRENT, MCL_FUTURE = 1, 2
 
 
-def become_real_time() -> list[str]:
-    """Give the calling thread real-time priority and keep its process in memory; return what was refused, in words."""
+def become_real_time(cpu: int | None = None) -> list[str]:
+    """Give the calling thread real-time priority and keep its process in memory; return what was refused, in words.
+
+    Args:
+        cpu: The core to stay on.
+    """
     refused = []
+    if cpu is not None:
+        os.sched_setaffinity(0, {cpu})
     try:
         # Threads that this one begins are not in such a hurry.
         os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(PRIORITY))

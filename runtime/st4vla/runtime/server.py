@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import itertools
-import logging
 import os
 import select
 import threading
@@ -19,17 +18,10 @@ from functools import partial
 import zmq
 
 from st4vla.contracts.clock import monotonic_ns
-from st4vla.contracts.errors import (
-    ChecksumError,
-    ForeignMessageError,
-    PortInUseError,
-    TransportError,
-    TruncatedMessageError,
-    WireError,
-    WireVersionError,
-)
-from st4vla.contracts.messages import ErrorCode, Goodbye, Hello, Message, Observation
+from st4vla.contracts.errors import PortInUseError, TransportError, TruncatedMessageError
+from st4vla.contracts.messages import Message
 from st4vla.contracts.wire import decode, encode
+from st4vla.runtime.answering import MAX_MESSAGE_BYTES, answer
 from st4vla.runtime.core import Core
 from st4vla.runtime.curve import ServerKeys
 from st4vla.runtime.diagnosis import thread_check
@@ -38,7 +30,6 @@ from st4vla.runtime.liveness import LIVENESS
 from st4vla.runtime.outbox import Outbox
 from st4vla.runtime.safe_bind import require_safe_bind
 
-LOG = logging.getLogger(__name__)
 POLL_MS = 100
 #: How soon a thread that waits for the interpreter gets it, in a process that serves: System 1 must not wait for what
 #: System 2 does in Python.
@@ -51,19 +42,8 @@ HAND_OVER_LINGER_MS = 10
 RETRY_MS = 2
 #: How many messages are taken in before the thread looks up.
 MESSAGES_A_TURN = 64
-#: More than eight raw views of 1600 x 1600; libzmq holds so much for a stranger before it has said who it is.
-MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 #: Names this door's clients apart from those of other doors.
 PREFIX = b"zmq:"
-
-#: The first class that fits decides; a wire error of no other class is a malformed message.
-CODES: tuple[tuple[type[WireError], ErrorCode], ...] = (
-    (ForeignMessageError, ErrorCode.FOREIGN_MESSAGE),
-    (WireVersionError, ErrorCode.WIRE_VERSION),
-    (TruncatedMessageError, ErrorCode.TRUNCATED_MESSAGE),
-    (ChecksumError, ErrorCode.CHECKSUM),
-    (WireError, ErrorCode.MALFORMED_MESSAGE),
-)
 
 
 class Server:
@@ -151,6 +131,7 @@ class Server:
             # A client that comes back is the one that it was.
             (zmq.ROUTER_HANDOVER, 1),
             *LIVENESS,
+            # libzmq holds so much for a stranger before it has said who it is.
             (zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES),
         ):
             router.setsockopt(option, value)
@@ -215,15 +196,16 @@ class Server:
     def _receive(self, client: bytes, frames: list[zmq.Frame]) -> None:
         """Take one message in and answer what can be answered at once."""
         received_ns = monotonic_ns()
-        self.core.counts["messages"] += 1
-        try:
-            answer = self._answer(client, frames, received_ns)
-        except Exception as error:
-            # Nothing that a client sends may end this thread, not even what nobody has thought of.
-            LOG.exception("a message could not be taken in")
-            answer = self.core.refusal(ErrorCode.INTERNAL, f"the server failed with {type(error).__name__}", 0)
-        if answer is not None:
-            self._send(client, answer)
+
+        def read() -> Message:
+            if len(frames) != 1:
+                msg = f"a message of {len(frames)} parts; one frame carries one message"
+                raise TruncatedMessageError(msg)
+            return decode(frames[0].buffer)
+
+        reply = answer(self.core, PREFIX + client, read, received_ns, partial(self._send, client))
+        if reply is not None:
+            self._send(client, reply)
 
     def _send(self, client: bytes, message: Message) -> None:
         """Send a message, or keep it while its client cannot take it; never blocks."""
@@ -266,23 +248,3 @@ class Server:
     def _wake(self) -> None:
         with suppress(BlockingIOError):
             os.eventfd_write(self._event, 1)
-
-    def _answer(self, client: bytes, frames: list[zmq.Frame], received_ns: int) -> Message | None:
-        try:
-            if len(frames) != 1:
-                msg = f"a message of {len(frames)} parts; one frame carries one message"
-                raise TruncatedMessageError(msg)
-            message = decode(frames[0].buffer)
-        except WireError as error:
-            code = next(code for kind, code in CODES if isinstance(error, kind))
-            return self.core.refusal(code, str(error), 0)
-        if isinstance(message, Observation):
-            deliver = partial(self._send, client)
-            return self.core.submit(PREFIX + client, message, received_ns, deliver)
-        if isinstance(message, Hello):
-            return self.core.welcome()
-        if isinstance(message, Goodbye):
-            self.core.leave(PREFIX + client)
-            return None
-        text = f"a server takes HELLO, OBSERVATION and GOODBYE; got {type(message).__name__}"
-        return self.core.refusal(ErrorCode.UNEXPECTED_KIND, text, message.sequence)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,6 +16,7 @@ from st4vla.runtime.bundle_policy import BundlePolicy
 from st4vla.runtime.core import Core
 from st4vla.runtime.curve import ServerKeys
 from st4vla.runtime.doors.opening import open_doors
+from st4vla.runtime.local.door import open_local
 from st4vla.runtime.monitoring import Monitor
 from st4vla.runtime.observer import Observer
 from st4vla.runtime.orders import BOUND, CLOSED, PROBE, SERVING, SNAPSHOT, STANDING_BY, Orders, StandbyLines
@@ -40,6 +42,7 @@ class Serving:
         config: How it is scheduled.
         bind: ZeroMQ address to listen on.
         keys: Its own keys and whom it lets in, if not everybody on this machine.
+        local: Path of the door for clients on this machine, if there is to be one.
         doors: What ``--door`` asks for.
         record: Opens a recording, or nothing.
     """
@@ -48,6 +51,7 @@ class Serving:
     config: SchedulingConfig
     bind: str
     keys: ServerKeys | None
+    local: Path | None
     doors: Sequence[str]
     record: Callable[[PolicyInfo], AbstractContextManager[Recording | None]]
 
@@ -80,7 +84,12 @@ class Serving:
             try:
                 if hand_over is not None:
                     say(f"{BOUND} {server.endpoint}")
-                with open_doors(core, self.doors, 0.0 if hand_over is None else PATIENCE_S) as doors:
+                patience_s = 0.0 if hand_over is None else PATIENCE_S
+                with (
+                    open_local(core, self.local, patience_s) as local,
+                    open_doors(core, self.doors, patience_s) as others,
+                ):
+                    doors = [*local, *others]
                     for door in doors:
                         say(f"door {door.address}")
                     if self.keys is not None:

@@ -6,6 +6,8 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+import msgspec
+
 from st4vla.contracts.clock import ClockOffsetEstimator
 from st4vla.contracts.messages import Observation, PlanReason
 from st4vla.contracts.staleness import Pace
@@ -16,8 +18,7 @@ from st4vla.runtime.frame import Frame
 from st4vla.runtime.policy import PlanTensors
 
 
-@dataclass(frozen=True)
-class HeldPlan:
+class HeldPlan(msgspec.Struct, frozen=True):
     """A plan, the frame it was made on, and why."""
 
     plan_id: int
@@ -26,8 +27,7 @@ class HeldPlan:
     reason: PlanReason
 
 
-@dataclass(frozen=True)
-class PlanJob:
+class PlanJob(msgspec.Struct, frozen=True):
     """Work for System 2."""
 
     identity: bytes
@@ -35,8 +35,7 @@ class PlanJob:
     reason: PlanReason
 
 
-@dataclass(frozen=True)
-class ActJob:
+class ActJob(msgspec.Struct, frozen=True):
     """Work for System 1.
 
     Attributes:
@@ -54,8 +53,7 @@ class ActJob:
     superseded: int
 
 
-@dataclass(frozen=True)
-class Handout:
+class Handout(msgspec.Struct, frozen=True):
     """A chunk that may go out.
 
     Attributes:
@@ -73,8 +71,7 @@ class Handout:
     plan_age_ns: int
 
 
-@dataclass(frozen=True)
-class Sent:
+class Sent(msgspec.Struct, frozen=True):
     """What is remembered of a chunk that went out, to learn from its receipt. `cold` ones say nothing of the next."""
 
     captured_ns: int

@@ -12,15 +12,24 @@ from st4vla.contracts.errors import ObservationError
 from st4vla.contracts.manifests import ViewSpec
 from st4vla.contracts.messages import ImageEncoding, Observation, View
 
+#: 36 years: no monotonic clock shows more, and no sum of a few such times is too long for the wire.
+LONGEST_NS = 2**60
+
 
 def check_views(observation: Observation, specs: Sequence[ViewSpec]) -> None:
     """Check all that can be known of the views without decoding them.
 
     Raises:
-        ObservationError: Views of other names, number or size than the bundle's, or captured after they were sent.
+        ObservationError: Views of other names, number or size than the bundle's, captured after they were sent, or a
+            time that no clock shows.
     """
     given = {view.name: view for view in observation.views}
-    newest_ns = max(view.capture_ns for view in observation.views)
+    captured_ns = [view.capture_ns for view in observation.views]
+    newest_ns = max(captured_ns)
+    times_ns = (*captured_ns, observation.sent_ns, observation.held_received_ns)
+    if max(times_ns) > LONGEST_NS or min(times_ns) < -LONGEST_NS:
+        msg = f"a time of {max(times_ns, key=abs)} ns; no monotonic clock shows more than {LONGEST_NS}"
+        raise ObservationError(msg)
     if observation.sent_ns and newest_ns > observation.sent_ns:
         late_ns = newest_ns - observation.sent_ns
         msg = f"a view was captured {late_ns} ns after it was sent; use one monotonic clock for both times"
@@ -48,7 +57,8 @@ def stack_views(observation: Observation, specs: Sequence[ViewSpec]) -> npt.NDAr
         ObservationError: A broken JPEG.
     """
     given = {view.name: view for view in observation.views}
-    in_place = _side_by_side([given[spec.name] for spec in specs])
+    in_order = [view.name for view in observation.views] == [spec.name for spec in specs]
+    in_place = _side_by_side(observation.views) if in_order else None
     if in_place is not None:
         return in_place
     stacked = np.empty((len(specs), specs[0].height, specs[0].width, 3), np.uint8)
@@ -60,33 +70,24 @@ def stack_views(observation: Observation, specs: Sequence[ViewSpec]) -> npt.NDAr
 def _side_by_side(views: Sequence[View]) -> npt.NDArray[np.uint8] | None:
     """Return raw views of one size as one array without a copy, or None when they do not lie so."""
     first = views[0]
-    size, owner, start = first.data.nbytes, _owner(first), _address(first)
-    for index, view in enumerate(views):
-        same = view.encoding is ImageEncoding.RGB8 and view.data.nbytes == size and _owner(view) is owner
-        if not same or owner is None or _address(view) != start + index * size:
+    stretch, size = first.data.base, first.data.nbytes
+    # The decoder makes parts of one array of what fills a stretch of the message, in the message's order.
+    if not isinstance(stretch, np.ndarray) or stretch.nbytes != len(views) * size:
+        return None
+    for view in views:
+        if view.encoding is not ImageEncoding.RGB8 or view.data.nbytes != size or view.data.base is not stretch:
             return None
-    shape = (len(views), first.height, first.width, 3)
-    strides = (size, first.width * 3, 3, 1)
-    return np.lib.stride_tricks.as_strided(first.data, shape, strides, writeable=False)
-
-
-def _owner(view: View) -> object:
-    """Return the message that a view's bytes lie in, or None for an array of somebody's own."""
-    base = view.data.base
-    if isinstance(base, memoryview):
-        return base.obj
-    return base if isinstance(base, bytes) else None
-
-
-def _address(view: View) -> int:
-    return int(view.data.__array_interface__["data"][0])
+    stacked = stretch.reshape(len(views), first.height, first.width, 3)
+    stacked.flags.writeable = False
+    return stacked
 
 
 def _pixels(view: View, spec: ViewSpec) -> npt.NDArray[np.uint8]:
     if view.encoding is ImageEncoding.RGB8:
         return view.pixels
     try:
-        pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(view.data, "RGB")
+        # Of a copy: a client on this machine might write into the memory that it shares, and decoders look twice.
+        pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(view.data.tobytes(), "RGB")
     except ValueError as error:
         msg = f"view {view.name!r} is not a JPEG that can be decoded: {error}"
         raise ObservationError(msg) from error

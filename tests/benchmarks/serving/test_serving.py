@@ -31,7 +31,7 @@ def chunk(captured_ms: int, frozen_steps: int = 0) -> ActionChunk:
 
 def test_every_side_of_the_round_trip_answers() -> None:
     found = round_trip.measure(turns=1)
-    others = ["ours, Python's client", "raw echo", "raw, short reply", "websocket", "rep"]
+    others = ["ours, over TCP", "ours, over TCP, Python's client", "raw echo", "raw, short reply", "websocket", "rep"]
     assert [side.name for side in found.sides] == ["ours", *others]
     assert all(len(side.times_ms) == round_trip.ROUNDS for side in found.sides)
     assert found.ratio("ours") == 1

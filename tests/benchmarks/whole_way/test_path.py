@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from st4vla.benchmarks.whole_way.path import ROTATION_LIMITS, TRANSLATION_LIMITS, shares_of_limits, speeds, turn_vectors
+from st4vla.runtime.bridge.player import PlayerConfig, Robot
 
 Array = np.ndarray
 ONCE = np.ones(1000)
@@ -52,3 +53,13 @@ def test_speeds_are_per_second() -> None:
     moves, turns = speeds(poses(positions, 5e-4 * np.arange(10), 10))
     np.testing.assert_allclose(moves, 0.2)
     np.testing.assert_allclose(turns, 0.5, rtol=1e-6)
+
+
+def test_the_players_default_is_nine_tenths_of_these_limits_and_99_hundredths_of_that_for_turns() -> None:
+    config = PlayerConfig.default(Robot.FRANKA_RESEARCH_3)
+    for limits, published, share in (
+        (config.translation, TRANSLATION_LIMITS, 0.9),
+        (config.rotation, ROTATION_LIMITS, 0.9 * 0.99),
+    ):
+        found = (limits.velocity, limits.acceleration, limits.jerk)
+        assert found == pytest.approx([share * limit for limit in published], rel=1e-12)

@@ -1,11 +1,12 @@
 import threading
 import time
 
+import numpy as np
 import pytest
 
 from st4vla.runtime.bridge.control import ControlLoop, Ended, GripperEvent, RobotState
 from st4vla.runtime.bridge.player import NativePlayer, PlayerConfig, Setpoint
-from st4vla.runtime.bridge.trace import COLUMNS, TracedArm, sent_poses
+from st4vla.runtime.bridge.trace import COLUMNS, empty_trace, figures, latencies_ns, sent_poses
 
 HOME = (1.0, 0.0, 0.0, 0.5, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.3, 0.0, 0.0, 0.0, 1.0)
 
@@ -71,17 +72,34 @@ def test_an_arm_outside_of_its_workspace_is_not_moved(player: NativePlayer) -> N
 
 
 def test_a_trace_has_a_row_for_each_command_that_there_is_room_for(player: NativePlayer) -> None:
-    arm = TracedArm(Arm(), 50)
-    control = ControlLoop(player, arm)
+    control = ControlLoop(player, Arm())
+    control.trace(50)
     threading.Timer(0.2, control.end).start()
     control.run()
-    rows = arm.rows
+    rows = control.rows
     assert rows.shape == (50, len(COLUMNS))
+    assert (np.diff(rows[:, 0]) > 0).all()
+    assert (rows[:, 1] == 1).all()
     assert (rows[:, 2:5] == (0.5, 0.0, 0.3)).all()
     assert (rows[:, 17:20] == (0.5, 0.0, 0.3)).all()
     assert (sent_poses(rows)[:, :, 3] == (0.5, 0.0, 0.3)).all()
-    assert arm.figures() == {
+    assert figures(rows) == {
         "tracking_error_mm": {"p50": 0.0, "max": 0.0},
         "frame_to_motion_ms": {"p50": 0.0, "p95": 0.0, "p99": 0.0, "max": 0.0},
         "chunks_executed": 0,
     }
+
+
+def test_a_trace_tells_how_old_each_chunks_frame_was_when_it_first_moved_the_arm() -> None:
+    rows = empty_trace(6)
+    rows[:, COLUMNS.index("chunk_id")] = (0, 7, 7, 8, 8, 0)
+    rows[:, COLUMNS.index("frame_age_ns")] = (-1, 30e6, 31e6, 20e6, 21e6, -1)
+    assert list(latencies_ns(rows)) == [30_000_000, 20_000_000]
+    assert figures(rows)["frame_to_motion_ms"]["max"] == 30.0
+
+
+def test_a_run_without_a_trace_has_no_rows(player: NativePlayer) -> None:
+    control = ControlLoop(player, Arm())
+    control.end()
+    control.run()
+    assert figures(control.rows) == {}

@@ -1,5 +1,6 @@
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -7,6 +8,7 @@ from st4vla.contracts.errors import TransportError
 from st4vla.runtime.bridge.link import Camera, Link
 from st4vla.runtime.bridge.player import NativePlayer, PlayerConfig
 from st4vla.runtime.core import Core
+from st4vla.runtime.local.door import open_local
 from st4vla.runtime.policy import NullPolicy
 from st4vla.runtime.server import Server
 
@@ -21,8 +23,14 @@ def server() -> Iterator[Server]:
     server.stop()
 
 
-def test_pictures_become_chunks_without_a_hand_on_it(server: Server) -> None:
-    with Link(server.endpoint, CAMERAS, NativePlayer(PlayerConfig.default()), "lift") as link:
+@pytest.mark.parametrize("way", ["tcp", "local"])
+def test_pictures_become_chunks_without_a_hand_on_it(server: Server, tmp_path: Path, way: str) -> None:
+    with open_local(server.core, tmp_path / "socket") as (door,):
+        check_that_pictures_become_chunks(server, server.endpoint if way == "tcp" else door.address)
+
+
+def check_that_pictures_become_chunks(server: Server, endpoint: str) -> None:
+    with Link(endpoint, CAMERAS, NativePlayer(PlayerConfig.default()), "lift") as link:
         deadline = time.monotonic() + 10
         while link.counts()["chunks_received"] < 5:
             assert time.monotonic() < deadline, link.counts()

@@ -21,7 +21,7 @@ from st4vla.contracts.errors import (
 from st4vla.contracts.manifests import ENGINES_MANIFEST, Bundle
 from st4vla.runtime.flashing.build_job import BuildJob, BuildText, Built
 from st4vla.runtime.flashing.building import run_build
-from st4vla.runtime.flashing.lowering import _IOPRIO_SET, cap_memory, come_last
+from st4vla.runtime.flashing.lowering import _IOPRIO_SET, cap_memory, come_last, die_first
 
 GIB = 1 << 30
 
@@ -194,3 +194,11 @@ def test_a_process_whose_memory_is_capped_gets_no_more() -> None:
         return False
 
     assert in_child(capped)
+
+
+def test_a_build_is_what_the_kernel_kills_first() -> None:
+    def first() -> bool:
+        die_first()
+        return Path("/proc/self/oom_score_adj").read_text() == "1000\n"
+
+    assert in_child(first)

@@ -195,14 +195,14 @@ def test_what_nobody_needs_is_collected_and_what_a_slot_or_an_offer_needs_is_not
     layout.slot("a").bundle.mkdir(parents=True)
     os.link(layout.object(entry_of(b"in a slot").sha256), layout.slot("a").bundle / "file")
     send(store, end=PIECE)
-    assert store.collect({entry_of(b"offered").sha256, ENTRY.sha256}) > 0
+    assert store.collect(lambda: {entry_of(b"offered").sha256, ENTRY.sha256}) > 0
     assert [layout.object(entry_of(data).sha256).exists() for data in (b"in a slot", b"offered", b"nobody's")] == [
         True,
         True,
         False,
     ]
     assert len(list(layout.incoming.iterdir())) == 1
-    store.collect(())
+    store.collect(frozenset)
     assert list(layout.incoming.iterdir()) == []
     assert layout.object(entry_of(b"in a slot").sha256).exists()
     assert not layout.object(entry_of(b"offered").sha256).exists()

@@ -1,4 +1,4 @@
-"""`st4vla bench-flash VERB`: driving through flashes, many devices at once, and power cuts, measured."""
+"""`st4vla bench-flash VERB`: driving through flashes, many devices at once, rsync, and power cuts, measured."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     for name, summary in (
         ("drive", "drive the tabletop's arm from a device while other policies are flashed"),
         ("fleet", "flash many devices, of which a tenth cannot take the bundle, and compare with rsync"),
+        ("transfer", "send a large bundle to one device, in turns with rsync of the same files"),
         ("cuts", "cut a device's power at any instant of a flash"),
     ):
         verb = verbs.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
@@ -32,6 +33,9 @@ def _configure(parser: argparse.ArgumentParser) -> None:
             verb.add_argument("--flashes", type=int, default=5, help="how many (default: %(default)s)")
         if name == "fleet":
             verb.add_argument("--devices", type=int, default=50, help="how many (default: %(default)s)")
+        if name == "transfer":
+            verb.add_argument("--megabytes", type=int, default=300, help="of weights (default: %(default)s)")
+            verb.add_argument("--rounds", type=int, default=5, help="how often (default: %(default)s)")
         if name == "cuts":
             verb.add_argument("--cuts", type=int, default=500, help="at random instants (default: %(default)s)")
             verb.add_argument("--changes", action="store_true", help="before every change to a file, too")
@@ -40,7 +44,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> Mapping[str, Any]:
-    require_positive(options, *({"flashes", "devices", "cuts", "parallel"} & set(vars(options))))
+    require_positive(options, *({"flashes", "devices", "megabytes", "rounds", "cuts", "parallel"} & set(vars(options))))
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="st4vla-") as folder:
         figures, missed = _VERBS[options.verb](options, Path(folder))
@@ -76,6 +80,12 @@ def _fleet(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], l
     return fleet_bench.run(folder, options.bundle, options.devices)
 
 
+def _transfer(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], list[str]]:
+    from st4vla.benchmarks.flashing import transfer_bench  # noqa: PLC0415 - each verb loads its own
+
+    return transfer_bench.run(folder, options.bundle, options.megabytes, options.rounds)
+
+
 def _cuts(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], list[str]]:
     from st4vla.benchmarks.flashing import cuts_bench  # noqa: PLC0415 - each verb loads its own
 
@@ -96,6 +106,7 @@ def _cuts(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], li
 _VERBS: Mapping[str, Callable[[argparse.Namespace, Path], tuple[dict[str, Any], list[str]]]] = {
     "drive": _drive,
     "fleet": _fleet,
+    "transfer": _transfer,
     "cuts": _cuts,
 }
 

@@ -7,15 +7,18 @@ import datetime
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from st4vla.contracts.command_line import Command, report_line, require_positive, require_seed, table
-from st4vla.contracts.errors import MissingExtraError
+from st4vla.contracts.errors import MissingExtraError, UsageError
 from st4vla.contracts.files import write_atomically
 from st4vla.contracts.manifests import Bundle
 from st4vla.runtime.memory import keep_freed_memory
+
+if TYPE_CHECKING:
+    from st4vla.benchmarks.serving.round_trip import RoundTrips
 
 CLIENTS = (1, 8)
 #: How many of the frames a policy is asked about, once for each resize.
@@ -23,7 +26,8 @@ DIFFERENCE_FRAMES = 3
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundle", type=Path, help="folder of a bundle whose engines contend for the cores")
+    parser.add_argument("bundle", type=Path, nargs="?", help="folder of a bundle whose engines contend for the cores")
+    parser.add_argument("--round-trips-only", action="store_true", help="nothing else, for which no bundle is needed")
     parser.add_argument("--turns", type=int, default=30, help="turns of round trips (default: %(default)s)")
     parser.add_argument(
         "--seconds", type=float, default=10.0, help="length of each stream and each contention (default: %(default)s)"
@@ -46,11 +50,16 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
         raise MissingExtraError(msg) from error
     require_positive(options, "turns", "seconds", "contentions")
     require_seed(options)
-    bundle, around = Bundle(options.bundle), machine()
+    if options.bundle is None and not options.round_trips_only:
+        msg = "bench-runtime needs the folder of a bundle, or --round-trips-only"
+        raise UsageError(msg)
+    bundle, around = None if options.bundle is None else Bundle(options.bundle), machine()
     # For all sides alike: what a client of ours does in a process of its own.
     keep_freed_memory()
     trips = round_trip.measure(options.turns, options.seed)
     _show("Round trip with a policy that thinks nothing, two raw views of 224 px", trips.rows(), round_trip.HEADER)
+    if bundle is None or options.round_trips_only:
+        return _finish({"round_trip_ms": _medians(trips), "missed": trips.missed()}, {"machine": around}, options.out)
     frames = resize_actions.tabletop_frames(8)
     pictures = [picture for frame in frames for picture in frame.values()]
     prepared = preprocessing.measure(pictures, side=224, turns=options.turns)
@@ -72,29 +81,41 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     _show("60 frames a second into a policy of 50 ms", [each.row() for each in ages], frame_age.HEADER)
     missed = trips.missed() + rates.missed()
     missed += [line for each in reactions for line in each.missed()] + [line for each in ages for line in each.missed()]
-    for line in missed:
-        report_line(f"missed: {line}")
     result = {
-        "round_trip_ms": {side.name: round(side.percentile_ms(50), 4) for side in trips.sides},
+        "round_trip_ms": _medians(trips),
         "system1_share": round(rates.share, 3),
         "reaction_ratio": {f"{each.plan_ms:g}": round(each.ratio, 2) for each in reactions},
         "oldest_frame_ms": {str(each.clients): round(max(each.ages_ms), 2) for each in ages},
         "missed": missed,
     }
-    if options.out is not None:
+    more = {
+        "machine": around,
+        "bundle": bundle.manifest.name,
+        "preprocessing": prepared,
+        "differences_in_actions": differences,
+        "contention": rates,
+    }
+    return _finish(result, more, options.out)
+
+
+def _medians(trips: RoundTrips) -> dict[str, float]:
+    return {side.name: round(side.percentile_ms(50), 4) for side in trips.sides}
+
+
+def _finish(result: dict[str, Any], more: dict[str, Any], out: Path | None) -> Mapping[str, Any]:
+    """Say what was missed, write the receipt, and return the last line."""
+    for line in result["missed"]:
+        report_line(f"missed: {line}")
+    if out is not None:
         receipt = {
             "what": "the runtime against others' wires and against itself, each side in a process of its own",
             "made_at": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-            "machine": around,
-            "bundle": bundle.manifest.name,
+            **more,
             **result,
-            "preprocessing": prepared,
-            "differences_in_actions": differences,
-            "contention": rates,
         }
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(options.out, msgspec.json.format(msgspec.json.encode(receipt), indent=2) + b"\n")
-    return result | {"ok": not missed}
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(out, msgspec.json.format(msgspec.json.encode(receipt), indent=2) + b"\n")
+    return result | {"ok": not result["missed"]}
 
 
 def _show(title: str, rows: list[tuple[object, ...]], header: tuple[str, ...]) -> None:

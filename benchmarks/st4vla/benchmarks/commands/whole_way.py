@@ -30,6 +30,10 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kills", type=int, metavar="N", help="instead: kill the runtime N times in mid-motion, and see the arm rest"
     )
+    parser.add_argument(
+        "--through", choices=("auto", "libfranka", "pylibfranka"), default="auto", help="as of `st4vla drive`"
+    )
+    parser.add_argument("--cpu", type=int, help="as of `st4vla drive`")
     parser.add_argument("--seed", type=int, default=0, help="where the objects lie (default: %(default)s)")
     parser.add_argument(
         "--out", type=Path, default=Path("out/whole_way"), help="for the receipt (default: %(default)s)"
@@ -51,7 +55,8 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     options.out.mkdir(parents=True, exist_ok=True)
     compile_bundle(bundle, backend, this_device().fingerprint(backend), engines, report=print)
     with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as made:
-        setup = Setup(Path(made), options.bundle, engines, options.seed, free_address(), free_endpoint())
+        drive = ("--through", options.through, *(() if options.cpu is None else ("--cpu", str(options.cpu))))
+        setup = Setup(Path(made), options.bundle, engines, options.seed, free_address(), free_endpoint(), drive)
         if options.kills is None:
             figures = run.run(setup, options.seconds)
             missed = run.missed(figures, options.seconds)

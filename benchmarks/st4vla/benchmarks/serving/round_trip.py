@@ -1,6 +1,7 @@
 """How long an answer takes from a policy that thinks nothing: ours against the bare socket and others' wires.
 
-Ours is asked as an embedded controller asks it, by the firmware bridge, and beside it by the client in Python.
+Ours is asked as an embedded controller on the same machine asks it, by the firmware bridge, and beside it over TCP, as
+one on another machine would, by the firmware bridge and by the client in Python.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
+from tempfile import TemporaryDirectory
 
 import msgspec
 import numpy as np
@@ -51,7 +53,7 @@ class Side(msgspec.Struct, frozen=True):
 
 
 class RoundTrips(msgspec.Struct, frozen=True):
-    """What was measured; ``ours``, asked by the firmware bridge, comes first."""
+    """What was measured; ``ours``, asked by the firmware bridge on the same machine, comes first."""
 
     sides: tuple[Side, ...]
 
@@ -96,8 +98,9 @@ def measure(turns: int, seed: int = 0) -> RoundTrips:
     pictures = np.random.default_rng(seed).integers(0, 256, (2, SIDE, SIDE, 3), np.uint8)
     with ExitStack() as stack:
         asks: dict[str, Callable[[int], list[float]]] = {
-            "ours": _ask_by_bridge(stack),
-            "ours, Python's client": partial(_timed, _ask_ours(stack, pictures)),
+            "ours": _ask_by_bridge(stack, "--local", f"{stack.enter_context(TemporaryDirectory())}/socket"),
+            "ours, over TCP": _ask_by_bridge(stack),
+            "ours, over TCP, Python's client": partial(_timed, _ask_ours(stack, pictures)),
             "raw echo": partial(_timed, _ask_raw(stack, pictures)),
             "raw, short reply": partial(_timed, _ask_raw(stack, pictures, "--short")),
             "websocket": partial(_timed, _ask_websocket(stack, pictures)),
@@ -122,11 +125,11 @@ def _timed(ask: Callable[[], None], rounds: int) -> list[float]:
     return times
 
 
-def _ask_by_bridge(stack: ExitStack) -> Callable[[int], list[float]]:
+def _ask_by_bridge(stack: ExitStack, *arguments: str) -> Callable[[int], list[float]]:
     if not BRIDGE.exists():
         msg = f"{BRIDGE} is not built; build it with: make ctest"
         raise MissingExtraError(msg)
-    endpoint = stack.enter_context(servers.serving("ours"))
+    endpoint = stack.enter_context(servers.serving("ours", *arguments))
 
     def ask(rounds: int) -> list[float]:
         command = [str(BRIDGE), "ping", "--endpoint", endpoint, "--count", str(rounds), "--times"]

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from st4vla.contracts.clock import NS_PER_MS
 from st4vla.contracts.errors import ServerUnreachableError
 from st4vla.runtime.chunking import FREE, Splice
 from st4vla.runtime.core import Core
+from st4vla.runtime.local.door import open_local
 from st4vla.runtime.memory import keep_freed_memory
 from st4vla.runtime.policy import Acted, NullPolicy, PlanTensors, Views
 from st4vla.runtime.scheduler import SchedulingConfig
@@ -64,10 +66,15 @@ def _serve_ours(options: argparse.Namespace) -> None:
     config = SchedulingConfig(
         plan_period_ns=round(options.plan_period_ms * NS_PER_MS), synchronous=options.synchronous, max_clients=16
     )
-    server = Server(Core(policy, config), "tcp://127.0.0.1:*")
+    core = Core(policy, config)
+    server = Server(core, "tcp://127.0.0.1:*")
     server.start()
-    _announce(server.endpoint)
-    signal.pause()
+    if options.local is None:
+        _announce(server.endpoint)
+        signal.pause()
+    with open_local(core, options.local) as (door,):
+        _announce(door.address)
+        signal.pause()
 
 
 def _serve_websocket(options: argparse.Namespace) -> None:
@@ -193,6 +200,7 @@ def main() -> None:
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--synchronous", action="store_true")
+    parser.add_argument("--local", type=Path)
     for name in ("plan-ms", "act-ms"):
         parser.add_argument(f"--{name}", type=float, default=0.0)
     parser.add_argument("--plan-period-ms", type=float, default=1e6)

@@ -1,6 +1,8 @@
 """The path that a robot was sent against what a Franka allows: differences of poses, a millisecond apart.
 
-The poses are those that the robot tells of, in single precision: of the jerk, some tens of m/s^3 are rounding.
+The poses are those that the robot tells of, in single precision: of the jerk, some tens of m/s^3 are rounding. The
+limits are written down here once more, as the player and the virtual Franka have them each for itself: a judge that
+asks the judged for its measure finds no mistake in it. A test holds the player's to them.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from st4vla.benchmarks.tabletop.controller import POSTURE_RAD
 from st4vla.benchmarks.virtual_franka.process import VirtualFranka
 from st4vla.benchmarks.whole_way.camera import memory_path
 from st4vla.contracts.errors import TransportError
+from st4vla.runtime import native_library
 
 STOP_TIMEOUT_S = 10.0
 _PROGRAM = "from st4vla.contracts.command_line import main; raise SystemExit(main())"
@@ -31,6 +33,7 @@ class Setup:
         seed: Where the objects lie, and the noise.
         address: Of the virtual Franka, on this machine.
         endpoint: Of the server.
+        drive: Options of `st4vla drive` besides.
     """
 
     folder: Path
@@ -39,6 +42,7 @@ class Setup:
     seed: int
     address: str
     endpoint: str
+    drive: tuple[str, ...] = ()
 
 
 class Program:
@@ -149,8 +153,31 @@ def serve(setup: Setup) -> Program:
 def drive(setup: Setup, views: Sequence[str], *arguments: str) -> Program:
     """Start `st4vla drive` with the cameras' memories; it prints lines for people, and a JSON line at its end."""
     pictures = [word for view in views for word in ("--camera", f"{view}=memory:{memory_path(setup.folder, view)}")]
-    command = st4vla("drive", "--franka", setup.address, "--server", setup.endpoint, "--no-real-time", *pictures)
+    command = st4vla(
+        "drive", "--franka", setup.address, "--server", setup.endpoint, "--no-real-time", *pictures, *setup.drive
+    )
     return Program([*command, *arguments], setup.folder / "drive.log")
+
+
+@contextmanager
+def bare_timers(setup: Setup, seconds: float) -> Iterator[list[Program]]:
+    """Let a 1 kHz timer run on each core, at the control loop's priority and with nothing to do.
+
+    Milliseconds that one of them misses are the machine's own, and no program's fault.
+    """
+    program = native_library.BUILT / "st4vla-bridge"
+    timers = [
+        Program(
+            ["taskset", "-c", str(cpu), str(program), "check", "--unloaded", "--seconds", f"{seconds:g}"],
+            setup.folder / f"timer_{cpu}.log",
+        )
+        for cpu in sorted(os.sched_getaffinity(0))
+    ]
+    try:
+        yield timers
+    finally:
+        for timer in timers:
+            timer.end()
 
 
 def free_endpoint() -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from st4vla.benchmarks.tabletop.assets import CAMERAS
 from st4vla.benchmarks.whole_way import processes
 from st4vla.benchmarks.whole_way.path import shares_of_limits
-from st4vla.benchmarks.whole_way.processes import Setup
+from st4vla.benchmarks.whole_way.processes import Program, Setup
 from st4vla.runtime.bridge.trace import sent_poses
 
 #: Where the hand may go: over the table, where no joint of the arm is near its end.
@@ -38,6 +38,7 @@ def run(setup: Setup, seconds: float) -> dict[str, Any]:
         processes.cameras(setup) as poses,
         processes.virtual_franka(setup, poses) as franka,
         processes.serving(setup),
+        processes.bare_timers(setup, seconds) as timers,
     ):
         options = ["--seconds", f"{seconds:g}", "--seed", str(setup.seed), "--trace", str(trace), *limits()]
         driver = processes.drive(setup, CAMERAS, *options)
@@ -46,10 +47,18 @@ def run(setup: Setup, seconds: float) -> dict[str, Any]:
         finally:
             driver.end()
         arm = franka.stop()
+        machine = [_late(timer) for timer in timers]
     driven = msgspec.json.decode(result)
     rows = np.load(trace)["rows"]
     shares = shares_of_limits(sent_poses(rows), rows[:, 1])
-    return {"drive": driven, "path_share_of_limits": shares, "virtual_franka": arm}
+    return {"drive": driven, "path_share_of_limits": shares, "virtual_franka": arm, "bare_timers": machine}
+
+
+def _late(timer: Program) -> dict[str, Any]:
+    """Return how late a bare timer was, microseconds, and how many milliseconds it missed."""
+    *_, line = timer.lines()
+    late: dict[str, Any] = msgspec.json.decode(line)["late_us"]
+    return late
 
 
 def missed(figures: Mapping[str, Any], seconds: float) -> list[str]:

@@ -7,11 +7,15 @@ import weakref
 from ctypes import CFUNCTYPE, POINTER, Structure, byref, c_char, c_double, c_int, c_int64, c_uint8, c_uint32, c_uint64
 from enum import IntEnum
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
 
 from st4vla.contracts.errors import TransportError
 from st4vla.contracts.messages import MAX_JOINTS
 from st4vla.runtime.bridge.player import NativePlayer, Setpoint
+from st4vla.runtime.bridge.trace import empty_trace
 from st4vla.runtime.native_library import load
 
 #: `ST4VLA_CONTROL_ABI_VERSION`, and `ST4VLA_PLAYER_ABI_VERSION`, which the library is named after.
@@ -69,6 +73,7 @@ class ControlReport(Structure):
     )
 
 
+@runtime_checkable
 class RobotArm(Protocol):
     """A robot that Python reaches; whatever it raises ends the run, with its text."""
 
@@ -88,12 +93,23 @@ class RobotArm(Protocol):
         ...
 
 
+class NativeArm(Protocol):
+    """A robot that a library reaches: nothing of a cycle is Python's."""
+
+    @property
+    def functions(self) -> RobotFunctions:
+        """What the control loop calls."""
+        ...
+
+
 _READ = CFUNCTYPE(c_int, ctypes.c_void_p, POINTER(RobotState), POINTER(c_char))
 _WRITE = CFUNCTYPE(c_int, ctypes.c_void_p, POINTER(Setpoint), c_int, POINTER(c_char))
 _GRIP = CFUNCTYPE(c_int, ctypes.c_void_p, c_int, POINTER(c_char))
 
 
-class _RobotFunctions(Structure):
+class RobotFunctions(Structure):
+    """`st4vla_robot`."""
+
     _fields_ = (
         ("user", ctypes.c_void_p),
         ("joints", c_uint32),
@@ -109,21 +125,20 @@ class ControlLoop:
 
     Args:
         player: What says where to.
-        arm: How the robot is reached.
+        arm: How the robot is reached; it must live as long as the loop.
 
     Raises:
         TransportError: The library is of another version.
         MissingExtraError: The library is not built.
     """
 
-    def __init__(self, player: NativePlayer, arm: RobotArm) -> None:
+    def __init__(self, player: NativePlayer, arm: RobotArm | NativeArm) -> None:
         self._library = library = _library()
         self._arm, self.player = arm, player
         self.pointer = ctypes.c_void_p()
         # They must live as long as the loop.
-        self._functions = _RobotFunctions(
-            None, int(arm.joints), 0, _READ(self._read), _WRITE(self._write), _GRIP(self._grip)
-        )
+        self._functions = _python_functions(arm) if isinstance(arm, RobotArm) else arm.functions
+        self._rows: npt.NDArray[np.float64] = empty_trace(0)
         status = library.st4vla_control_create(player.pointer, byref(self._functions), byref(self.pointer))
         if status:
             raise TransportError(library.st4vla_control_message(status).decode())
@@ -136,6 +151,16 @@ class ControlLoop:
     def end(self) -> None:
         """Slow down to rest and end the run; for any thread and for signal handlers."""
         self._library.st4vla_control_end(self.pointer)
+
+    def trace(self, milliseconds: int) -> None:
+        """Write down the first so many cycles; memory is taken now. Not while it runs."""
+        self._rows = empty_trace(milliseconds)
+        self._library.st4vla_control_trace(self.pointer, self._rows.ctypes.data, milliseconds)
+
+    @property
+    def rows(self) -> npt.NDArray[np.float64]:
+        """What was written down, float64 [N, 23], by `st4vla.runtime.bridge.trace.COLUMNS`."""
+        return self._rows[: self.report().cycles]
 
     def report(self) -> ControlReport:
         """Return what happened so far."""
@@ -153,14 +178,16 @@ class ControlLoop:
         """What the robot said when it ended the last run, or its gripper when it failed."""
         return str(self._library.st4vla_control_text(self.pointer).decode(errors="replace"))
 
-    def _read(self, _: Any, state: Any, text: Any) -> int:
-        return _guarded(text, self._arm.read, state.contents)
 
-    def _write(self, _: Any, setpoint: Any, last: int, text: Any) -> int:
-        return _guarded(text, self._arm.write, setpoint.contents, last=bool(last))
-
-    def _grip(self, _: Any, event: int, text: Any) -> int:
-        return _guarded(text, self._arm.grip, GripperEvent(event))
+def _python_functions(arm: RobotArm) -> RobotFunctions:
+    return RobotFunctions(
+        None,
+        int(arm.joints),
+        0,
+        _READ(lambda _, state, text: _guarded(text, arm.read, state.contents)),
+        _WRITE(lambda _, setpoint, last, text: _guarded(text, arm.write, setpoint.contents, last=bool(last))),
+        _GRIP(lambda _, event, text: _guarded(text, arm.grip, GripperEvent(event))),
+    )
 
 
 def _guarded(text: Any, function: Any, *arguments: Any, **options: Any) -> int:
@@ -183,10 +210,11 @@ def _library() -> Any:
     for name in ("run", "end", "text", "destroy"):
         getattr(library, f"st4vla_control_{name}").argtypes = [ctypes.c_void_p]
     library.st4vla_control_read.argtypes = [ctypes.c_void_p, POINTER(ControlReport)]
+    library.st4vla_control_trace.argtypes = [ctypes.c_void_p, ctypes.c_void_p, c_uint64]
     library.st4vla_control_state.argtypes = [ctypes.c_void_p, POINTER(RobotState)]
     library.st4vla_control_create.argtypes = [
         ctypes.c_void_p,
-        POINTER(_RobotFunctions),
+        POINTER(RobotFunctions),
         POINTER(ctypes.c_void_p),
     ]
     library.st4vla_control_end.restype = library.st4vla_control_destroy.restype = None

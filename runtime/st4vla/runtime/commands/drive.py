@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,15 +15,17 @@ import numpy as np
 
 from st4vla.contracts.clock import NS_PER_MS
 from st4vla.contracts.command_line import Command, require_positive, require_seed
-from st4vla.contracts.errors import ObservationError, TransportError, UsageError
+from st4vla.contracts.errors import MissingExtraError, ObservationError, TransportError, UsageError
 from st4vla.contracts.messages import ActionRepresentation, Welcome
 from st4vla.runtime.bridge.control import ControlLoop, Ended
 from st4vla.runtime.bridge.franka import Franka, FrankaConfig
 from st4vla.runtime.bridge.link import SOURCES, Camera, Link
+from st4vla.runtime.bridge.native_franka import NativeFranka
 from st4vla.runtime.bridge.player import NativePlayer, PlayerConfig, Robot
-from st4vla.runtime.bridge.trace import COLUMNS, TracedArm
+from st4vla.runtime.bridge.trace import COLUMNS, figures, latencies_ns
 from st4vla.runtime.client import Client
 from st4vla.runtime.curve import ClientKeys
+from st4vla.runtime.local.door import SCHEME
 from st4vla.runtime.real_time import become_real_time
 
 ROBOTS = {"fr3": Robot.FRANKA_RESEARCH_3, "panda": Robot.FRANKA_PANDA}
@@ -44,6 +48,12 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--hz", type=float, default=20.0, help="pictures a second (default: %(default)s)")
     parser.add_argument("--server", default="tcp://127.0.0.1:5555", help="address of the server (default: %(default)s)")
+    parser.add_argument(
+        "--local",
+        type=Path,
+        metavar="PATH",
+        help="the same server's `serve --local`: frames go through memory that both share, on one machine",
+    )
     parser.add_argument("--key", type=Path, metavar="FILE", help="this client's secret key, for a server with keys")
     parser.add_argument("--server-key", type=Path, metavar="FILE", help="the server's public key, to go with --key")
     parser.add_argument("--instruction", default="pick up the red cube", help="what to do (default: %(default)s)")
@@ -72,6 +82,14 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hold-ms", type=float, help="age of a frame from which the arm holds (default: the server's)")
     parser.add_argument("--stop-ms", type=float, help="age from which it stops for good (default: the server's)")
     parser.add_argument("--no-gripper", action="store_true", help="there is no Franka Hand")
+    parser.add_argument(
+        "--through",
+        choices=("auto", "libfranka", "pylibfranka"),
+        default="auto",
+        help="how the arm is reached: this project's library around libfranka, pylibfranka, or the first where it is "
+        "built (default: %(default)s)",
+    )
+    parser.add_argument("--cpu", type=int, help="keep the control loop on this core (default: on any)")
     parser.add_argument("--no-real-time", action="store_true", help="run without real-time priority: simulations only")
     parser.add_argument("--trace", type=Path, metavar="FILE", help="write each millisecond to this .npz file")
 
@@ -86,30 +104,33 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     player = NativePlayer(_player_config(options, welcome))
     joints = welcome.representation is not ActionRepresentation.EE_DELTA
     config = FrankaConfig(joints=joints, real_time=not options.no_real_time, gripper=not options.no_gripper)
-    files = None if options.key is None else (options.key, options.server_key)
-    with closing(Franka(options.franka, config)) as franka:
-        arm = TracedArm(franka, round((options.seconds or TRACE_S) * 1000) + TRACE_MORE_MS)
+    # Who may use the server's socket on this machine is said by its file; keys are for the network.
+    files = None if options.key is None or options.local else (options.key, options.server_key)
+    endpoint = f"{SCHEME}{options.local.absolute()}" if options.local else options.server
+    with closing(_franka(options, config)) as arm:
         control = ControlLoop(player, arm)
+        control.trace(round((options.seconds or TRACE_S) * 1000) + TRACE_MORE_MS)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
             signal.signal(number, lambda *_: control.end())
         signal.signal(signal.SIGUSR1, lambda *_: _resume(player))
         with Link(
-            options.server, cameras, player, options.instruction, control=control, seed=options.seed, keys=files
+            endpoint, cameras, player, options.instruction, control=control, seed=options.seed, keys=files
         ) as link:
-            for line in become_real_time():
-                print(line)
             if options.seconds is not None:
                 signal.setitimer(signal.ITIMER_REAL, options.seconds)
             print(f"the arm at {options.franka} follows {welcome.bundle_name}", flush=True)
             print("Ctrl-C brings it to rest; after a stop, SIGUSR1 lets it move again", flush=True)
-            ended = control.run()
+            # In a thread of its own: this one hears signals, which it could not from within a library.
+            with ThreadPoolExecutor(1) as loop:
+                ended = loop.submit(_control, control, options.cpu).result()
             counts, frames = link.counts(), link.report()
     if options.trace is not None:
-        np.savez_compressed(options.trace, rows=arm.rows, columns=COLUMNS, latencies_ns=arm.latencies_ns)
+        np.savez_compressed(options.trace, rows=control.rows, columns=COLUMNS, latencies_ns=latencies_ns(control.rows))
     if ended is not Ended.AT_REST:
         print(f"the run ended: {control.text or ended.name.lower()}")
     report, played = control.report(), player.report()
     return {
+        "through": "libfranka" if isinstance(arm, NativeFranka) else "pylibfranka",
         "ended": ended.name.lower(),
         "why": control.text,
         "cycles": report.cycles,
@@ -125,9 +146,27 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
         "chunks_received": counts["chunks_received"],
         "errors": counts["errors_received"],
         "reconnections": max(counts["connections"] - 1, 0),
-        **arm.figures(),
+        **figures(control.rows),
         "ok": ended is Ended.AT_REST,
     }
+
+
+def _franka(options: argparse.Namespace, config: FrankaConfig) -> NativeFranka | Franka:
+    """Connect, by the library where it is built unless another way is wanted."""
+    if options.through != "pylibfranka":
+        try:
+            return NativeFranka(options.franka, config)
+        except MissingExtraError:
+            if options.through == "libfranka":
+                raise
+    return Franka(options.franka, config)
+
+
+def _control(control: ControlLoop, cpu: int | None) -> Ended:
+    """Run the loop in the calling thread, which is given all that it can have."""
+    for line in become_real_time(cpu):
+        print(line, flush=True)
+    return control.run()
 
 
 def _resume(player: NativePlayer) -> None:
@@ -145,6 +184,9 @@ def _check(options: argparse.Namespace) -> None:
         msg = f"--dynamics {options.dynamics:g}: a share lies above 0 and up to 1"
         raise UsageError(msg)
     require_seed(options)
+    if options.cpu is not None and options.cpu not in os.sched_getaffinity(0):
+        msg = f"--cpu {options.cpu}: this process may run on {sorted(os.sched_getaffinity(0))}"
+        raise UsageError(msg)
     if (options.key is None) != (options.server_key is None):
         msg = "--key and --server-key go together: this client's secret key file, and the server's public one"
         raise UsageError(msg)

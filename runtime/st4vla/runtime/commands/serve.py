@@ -75,6 +75,13 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         help="encrypt, and let in only clients whose keys are in FOLDER/clients; see `st4vla keys` (default: everybody "
         "on this machine)",
     )
+    parser.add_argument(
+        "--local",
+        type=Path,
+        metavar="PATH",
+        help="make a socket there for controllers on this machine, which share their pictures in memory: "
+        "st4vla-bridge ... --endpoint local:PATH (default: none)",
+    )
     parser.add_argument("--door", action="append", default=[], metavar="KIND=ADDRESS[,KEY=VALUE...]", help=DOOR_HELP)
     for system, pace in (("system1", "fast"), ("system2", "slow")):
         parser.add_argument(
@@ -167,6 +174,7 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
         config,
         options.bind,
         keys,
+        options.local,
         options.door,
         record=lambda info: _recording(options, info, config, engines),
     )

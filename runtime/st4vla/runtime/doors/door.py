@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
+from st4vla.contracts.errors import PortInUseError
 from st4vla.contracts.messages import ErrorReply, Message, Observation, Welcome
 from st4vla.runtime.policy import PolicyInfo
 
+#: How soon an address that is to become free is tried again.
+AGAIN_S = 0.01
 #: Takes what the core has to say about an observation; must not block, and may be called from any thread.
 Deliver = Callable[[Message], None]
 
@@ -76,3 +80,21 @@ class Door(Protocol):
     def stop(self) -> None:
         """Turn the clients away and free the address; returns within seconds, whatever the clients do."""
         ...
+
+
+def start_patiently(door: Door, patience_s: float) -> None:
+    """Start a door, and wait so long for an address that somebody is about to leave.
+
+    Raises:
+        TransportError: The address cannot be listened on.
+    """
+    until = time.monotonic() + patience_s
+    while True:
+        try:
+            door.start()
+        except PortInUseError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(AGAIN_S)
+        else:
+            return

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from st4vla.contracts.errors import PortInUseError, UsageError
+from st4vla.contracts.errors import UsageError
 from st4vla.runtime.doors.dialect import Dialect
-from st4vla.runtime.doors.door import Core, Door
+from st4vla.runtime.doors.door import Core, Door, start_patiently
 from st4vla.runtime.doors.gr00t import Gr00tDialect
 from st4vla.runtime.doors.openpi import OpenpiDialect
 from st4vla.runtime.doors.options import DoorOptions, parse_door
@@ -21,8 +20,6 @@ DIALECTS: dict[str, Callable[[Core, DoorOptions], Dialect]] = {
     "gr00t": Gr00tDialect,
     "starvla": StarvlaDialect,
 }
-#: How soon an address that is to become free is tried again.
-AGAIN_S = 0.01
 
 
 def make_door(core: Core, options: DoorOptions) -> Door:
@@ -60,21 +57,8 @@ def open_doors(core: Core, texts: Sequence[str], patience_s: float = 0.0) -> Ite
         raise UsageError(msg)
     # All are made before the first one opens, so that a mistake in the last opens none.
     doors = [make_door(core, options) for options in wanted]
-    until = time.monotonic() + patience_s
     with ExitStack() as opened:
         for door in doors:
-            _start(door, until)
+            start_patiently(door, patience_s)
             opened.callback(door.stop)
         yield doors
-
-
-def _start(door: Door, until: float) -> None:
-    while True:
-        try:
-            door.start()
-        except PortInUseError:
-            if time.monotonic() >= until:
-                raise
-            time.sleep(AGAIN_S)
-        else:
-            return

@@ -14,7 +14,7 @@ import msgspec
 
 from st4vla.contracts.errors import St4vlaError
 from st4vla.runtime.flashing.build_job import BuildAnswer, BuildFailure, BuildJob
-from st4vla.runtime.flashing.lowering import cap_memory, come_last, end_with
+from st4vla.runtime.flashing.lowering import cap_memory, come_last, die_first, end_with
 
 
 def main() -> None:
@@ -26,6 +26,7 @@ def main() -> None:
 
         job = msgspec.json.decode(sys.stdin.buffer.read(), type=BuildJob)
         end_with(int(sys.argv[2]))
+        die_first()
         if job.nice is not None:
             come_last(job.nice)
         if job.memory_bytes is not None:

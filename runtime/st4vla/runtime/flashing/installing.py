@@ -93,7 +93,7 @@ class Installer:
                     with steps.step("stage", f"slot {slot} is emptied and filled"):
                         staged = True
                         stage_slot(self._layout, slot, offer)
-                        Store(self._layout).collect(Offers(self._layout).objects())
+                        Store(self._layout).collect(Offers(self._layout).objects)
                     self._build(offer, slot, backend, steps, nice=self._config.build.nice if serving else None)
                     record = SlotRecord(
                         SLOT_FORMAT,

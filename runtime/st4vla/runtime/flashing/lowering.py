@@ -12,6 +12,8 @@ from pathlib import Path
 
 LOWEST = 19
 _PR_SET_PDEATHSIG = 1
+#: The highest value of proc(5)'s oom_score_adj; a supervisor's own may be far below 0, and is inherited.
+_OOM_SCORE_ADJ_MAX = 1000
 #: ioprio_set(2), for which glibc has no function: the number of the call, by instruction set.
 _IOPRIO_SET = {"x86_64": 251, "aarch64": 30}
 _IOPRIO_WHO_PROCESS, _IOPRIO_IDLE = 1, 3 << 13
@@ -33,6 +35,12 @@ def come_last(nice: int) -> None:
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     if platform.machine() in _IOPRIO_SET:
         ctypes.CDLL(None).syscall(_IOPRIO_SET[platform.machine()], _IOPRIO_WHO_PROCESS, 0, _IOPRIO_IDLE)
+
+
+def die_first() -> None:
+    """Be what the kernel kills when the machine's memory is used up, and not the policy that serves."""
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(str(_OOM_SCORE_ADJ_MAX))
 
 
 def cap_memory(size: int) -> None:

@@ -39,7 +39,7 @@ def recover(layout: Layout) -> list[str]:
             else:
                 remove_file(path)
             said.append(f"{path} was half written and is gone")
-    freed = Store(layout).collect(Offers(layout).objects())
+    freed = Store(layout).collect(Offers(layout).objects)
     if freed:
         said.append(f"objects that nobody needs are gone: {freed} bytes")
     return said

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from pathlib import Path
 
 from st4vla.contracts.errors import FileAlteredError, FileMissingError, StorageError, TransportError
@@ -125,16 +125,18 @@ class Store:
             remove_file(self._layout.object(sha256))
             remove_file(self._part(sha256))
 
-    def collect(self, keep: Container[str]) -> int:
+    def collect(self, needed: Callable[[], Container[str]]) -> int:
         """Remove objects and parts that nobody needs, and return how many bytes that freed.
 
         An object with a second name is in a slot, and stays: it costs nothing there.
 
         Args:
-            keep: SHA-256 of objects that an open offer refers to.
+            needed: Returns the SHA-256 of objects that an open offer refers to. It is asked under the lock, without
+                which no offer is taken: one that comes meanwhile finds out what is gone.
         """
         freed = 0
         with locked(self._lock, _BUSY, wait_s=LOCK_S):
+            keep = needed()
             objects = [path for path in self._objects() if path.name not in keep and path.stat().st_nlink == 1]
             parts = [path for path in self._parts() if path.name.removesuffix(PART_SUFFIX) not in keep]
             for path in (*objects, *parts):

@@ -316,7 +316,7 @@ class Supervisor:
             try:
                 if outcome.ok:
                     self._offers.drop(outcome.bundle_digest)
-                Store(self._layout).collect(self._offers.objects())
+                Store(self._layout).collect(self._offers.objects)
             except (OSError, St4vlaError):
                 # What is left costs space until the next flash, or the next start.
                 LOG.exception("objects that nobody needs could not be removed")

@@ -1,5 +1,5 @@
 // Options and liveness are those of runtime/st4vla/runtime/client.py and liveness.py, for the same reasons.
-#include "socket.h"
+#include "dealer.h"
 
 #include <sys/random.h>
 #include <zmq.h>
@@ -91,15 +91,15 @@ int descriptor_of(void *socket)
 
 }  // namespace
 
-void Socket::CloseSocket::operator()(void *socket) const noexcept { zmq_close(socket); }
+void Dealer::CloseSocket::operator()(void *socket) const noexcept { zmq_close(socket); }
 
-void Socket::EndContext::operator()(void *context) const noexcept
+void Dealer::EndContext::operator()(void *context) const noexcept
 {
     while (zmq_ctx_term(context) != 0 && errno == EINTR) {
     }
 }
 
-Socket::~Socket()
+Dealer::~Dealer()
 {
     if (dealer_ != nullptr) {
         // While the reader is there still: without one ZeroMQ blocks.
@@ -107,7 +107,7 @@ Socket::~Socket()
     }
 }
 
-st4vla_status Socket::connect(const char *endpoint, const ClientKeys *keys)
+st4vla_status Dealer::connect(const char *endpoint, const ClientKeys *keys)
 {
     context_.reset(zmq_ctx_new());
     if (context_ == nullptr) {
@@ -122,21 +122,20 @@ st4vla_status Socket::connect(const char *endpoint, const ClientKeys *keys)
         return fail(ST4VLA_SYSTEM, "a ZeroMQ socket cannot be set up: %s", zmq_strerror(errno));
     }
     if (zmq_connect(dealer_.get(), endpoint) != 0) {
-        return fail(ST4VLA_BAD_ENDPOINT, "cannot connect to '%s': %s; an address looks like tcp://127.0.0.1:5555",
-                    endpoint, zmq_strerror(errno));
+        return fail(ST4VLA_BAD_ENDPOINT,
+                    "cannot connect to '%s': %s; an address looks like tcp://127.0.0.1:5555, or local:PATH", endpoint,
+                    zmq_strerror(errno));
     }
     return ST4VLA_OK;
 }
 
-bool Socket::send(zmq_msg_t *message) noexcept { return zmq_msg_send(message, dealer_.get(), ZMQ_DONTWAIT) >= 0; }
+bool Dealer::send(zmq_msg_t *message) noexcept { return zmq_msg_send(message, dealer_.get(), ZMQ_DONTWAIT) >= 0; }
 
-bool Socket::receive(zmq_msg_t *message) noexcept { return zmq_msg_recv(message, dealer_.get(), ZMQ_DONTWAIT) >= 0; }
+bool Dealer::receive(zmq_msg_t *message) noexcept { return zmq_msg_recv(message, dealer_.get(), ZMQ_DONTWAIT) >= 0; }
 
-bool Socket::readable() noexcept { return (state(dealer_.get()) & ZMQ_POLLIN) != 0; }
+bool Dealer::readable() noexcept { return (state(dealer_.get()) & ZMQ_POLLIN) != 0; }
 
-bool Socket::writable() noexcept { return (state(dealer_.get()) & ZMQ_POLLOUT) != 0; }
-
-LinkEvents Socket::events() noexcept
+LinkEvents Dealer::events() noexcept
 {
     LinkEvents events;
     zmq_msg_t part;
@@ -160,8 +159,8 @@ LinkEvents Socket::events() noexcept
     return events;
 }
 
-int Socket::descriptor() const noexcept { return descriptor_of(dealer_.get()); }
+int Dealer::descriptor() const noexcept { return descriptor_of(dealer_.get()); }
 
-int Socket::events_descriptor() const noexcept { return descriptor_of(monitor_.get()); }
+int Dealer::events_descriptor() const noexcept { return descriptor_of(monitor_.get()); }
 
 }  // namespace st4vla
