@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from st4vla.benchmarks.flashing import cuts_bench
-from st4vla.benchmarks.flashing.power_cuts import CutDevice, cut_at_random, cut_at_steps
+from st4vla.benchmarks.flashing.power_cuts import Cut, CutDevice, cut_at_random, cut_at_steps
 from st4vla.benchmarks.flashing.powered_device import QUICK
 from st4vla.contracts.device_status import STEPS
 from st4vla.contracts.manifests import Bundle
@@ -14,28 +14,21 @@ from st4vla.contracts.manifests import Bundle
 TINY = Path(__file__).parents[3] / "bundles/tiny"
 
 
-def cuts_at_steps(folder: Path) -> list[str]:
-    """Return the step that each cut was at, by the device's record."""
-    device = CutDevice(folder, Bundle(TINY), QUICK, seed=1)
+def some_cuts(folder: Path, number: int) -> list[Cut]:
+    """Cut a device's power at a fourth of the steps, and once at a random instant."""
+    device = CutDevice(folder, Bundle(TINY), QUICK, seed=number)
     with device.device:
         device.begin()
-        return [cut.step for cut in cut_at_steps(device)]
-
-
-def random_cuts(folder: Path) -> int:
-    device = CutDevice(folder, Bundle(TINY), QUICK, seed=2)
-    with device.device:
-        device.begin()
-        return len(list(cut_at_random(device, 6)))
+        return [*cut_at_steps(device, (number, 4)), *cut_at_random(device, 1)]
 
 
 def test_a_device_comes_up_whole_after_a_cut_at_every_step_and_at_random_instants(tmp_path: Path) -> None:
-    with ThreadPoolExecutor(2) as threads:
-        steps = threads.submit(cuts_at_steps, tmp_path / "steps")
-        count = threads.submit(random_cuts, tmp_path / "random")
-        # Some steps are so short that a cut falls into the next one.
-        assert len(set(steps.result())) >= len(STEPS) - 3, steps.result()
-        assert count.result() == 6
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda number: some_cuts(tmp_path / str(number), number), range(4)))
+    cuts = [cut for some in found for cut in some]
+    assert len(cuts) == len(STEPS) + 4
+    # Some steps are so short that a cut falls into the next one.
+    assert len({cut.step for cut in cuts}) >= len(STEPS) - 3, cuts
 
 
 @pytest.mark.slow

@@ -46,7 +46,7 @@ def run(
         device = CutDevice(folder / f"device{number}", Bundle(bundle), QUICK, seed=seed * parallel + number)
         with device.device:
             device.begin()
-            todo: list[Iterable[Cut]] = [cut_at_steps(device)] if number == 0 else []
+            todo: list[Iterable[Cut]] = [cut_at_steps(device, (number, parallel))]
             if changes:
                 todo.append(cut_at_changes(device, (number, parallel)))
             todo.append(cut_at_random(device, len(range(number, cuts, parallel))))

@@ -202,9 +202,10 @@ def cut_at_random(device: CutDevice, count: int) -> Iterator[Cut]:
         yield device.cut_after(device.random.uniform(0.0, 1.05 * device.flash_s))
 
 
-def cut_at_steps(device: CutDevice) -> Iterator[Cut]:
-    """Cut the power at the beginning of every step."""
-    for step in STEPS:
+def cut_at_steps(device: CutDevice, share: tuple[int, int] = (0, 1)) -> Iterator[Cut]:
+    """Cut the power at the beginning of every step; for a share of them see `cut_at_changes`."""
+    first, every = share
+    for step in STEPS[first::every]:
         yield device.cut_at_step(step)
 
 

@@ -94,14 +94,14 @@ class CutLink:
                     self._left_bytes -= len(data)
                 if not data:
                     return True
-                server.sendall(data)
                 self.to_server_bytes += len(data)
+                server.sendall(data)
             if server in ready:
                 data = server.recv(_BLOCK_BYTES)
                 if not data:
                     return True
-                client.sendall(data)
                 self.to_client_bytes += len(data)
+                client.sendall(data)
 
     def __enter__(self) -> Self:
         return self
