@@ -16,7 +16,7 @@ from st4vla.contracts.messages import ActionChunk, ErrorCode, ErrorReply, Goodby
 from st4vla.contracts.wire import encode
 from st4vla.runtime.chunking import FREE, Splice
 from st4vla.runtime.core import Core
-from st4vla.runtime.local.door import MAX_GUESTS, LocalDoor
+from st4vla.runtime.local.door import MAX_GUESTS, LocalDoor, open_local
 from st4vla.runtime.policy import Acted, NullPolicy, PlanTensors, Views
 
 SIZE = 32
@@ -279,3 +279,17 @@ def test_a_door_leaves_no_descriptor_open(path: Path, come: Come) -> None:
         del core, door
         open_after.append(len(list(Path("/proc/self/fd").iterdir())))
     assert open_after[1:] == [open_after[1]] * 2
+
+
+def test_a_successor_waits_for_the_path_and_keeps_it_when_the_door_before_it_closes(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    before = LocalDoor(Core(NullPolicy()), path)
+    before.start()
+    closing = threading.Timer(0.1, before.stop)
+    closing.start()
+    with open_local(Core(NullPolicy()), path, patience_s=10.0) as (door,):
+        closing.join()
+        assert door.is_open
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as caller:
+            caller.connect(str(path))
+    assert not path.exists()
