@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from st4vla.contracts.errors import StorageError
 from st4vla.runtime.engines.onnx_runtime import OnnxRuntimeBackend
 from st4vla.runtime.flashing.config import DeviceConfig
 from st4vla.runtime.flashing.layout import Layout
@@ -108,3 +109,8 @@ def test_a_power_mode_without_names_is_called_by_its_number(jetson: Path) -> Non
     assert power_mode(jetson) == "pmode:0002"
     (jetson / "var/lib/nvpmodel/status").write_text("MAXN\n")
     assert power_mode(jetson) == "MAXN"
+
+
+def test_a_device_without_a_folder_is_told_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="device init"):
+        read_machine(DeviceConfig(), Layout(tmp_path / "nowhere"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from st4vla.contracts.device_status import Machine
-from st4vla.contracts.errors import BackendUnavailableError
+from st4vla.contracts.errors import BackendUnavailableError, StorageError
 from st4vla.runtime.device import this_device
 from st4vla.runtime.engines.backend import Backend
 from st4vla.runtime.engines.catalogue import choose_backend
@@ -29,10 +29,17 @@ def read_machine(config: DeviceConfig, layout: Layout, backend: Backend | None =
         config: Says where the machine's files are, and which back end it serves with.
         layout: Says whose disk counts.
         backend: That back end, if the caller knows it; else it is chosen. One that cannot be used here has no version.
+
+    Raises:
+        StorageError: The device has no folder yet.
     """
     root = config.root
     device = this_device(root)
-    disk = os.statvfs(layout.root)
+    try:
+        disk = os.statvfs(layout.root)
+    except OSError as error:
+        msg = f"{layout.root} cannot be read: {error.strerror}; `st4vla device init` makes a device's folder"
+        raise StorageError(msg) from error
     return Machine(
         machine=device.machine,
         model=board_model(root) or device.processor,
