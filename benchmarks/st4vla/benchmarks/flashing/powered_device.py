@@ -8,6 +8,7 @@ import shlex
 import socket
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
@@ -33,7 +34,7 @@ QUICK = DeviceConfig(
 )
 
 
-class PoweredDevice:
+class PoweredDevice(ABC):
     """A device that is off until `boot`; nothing of it runs when its context ends, and what it stored is kept.
 
     Args:
@@ -61,9 +62,9 @@ class PoweredDevice:
         return self.ssh.name
 
     @property
+    @abstractmethod
     def init(self) -> Sequence[str]:
         """The command of its first process."""
-        raise NotImplementedError
 
     def configure(self, config: DeviceConfig, system_root: str) -> None:
         """Write its configuration, which its next boot reads; where it listens is filled in."""

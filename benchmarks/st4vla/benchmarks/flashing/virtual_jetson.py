@@ -21,6 +21,8 @@ MADE = Path(__file__).parents[4] / "out/virtual_jetson"
 #: Emulated, all takes some thirty times as long.
 COMMAND_TIMEOUT_S = 300.0
 _SSH, _INIT, _SYSTEM = "etc/st4vla-ssh", "usr/local/sbin/virtual-jetson-init", "opt/jetson"
+#: The list of trusted keys as it is brought to a new device.
+_TRUST = "etc/st4vla-trust.json"
 
 
 class VirtualJetson(PoweredDevice):
@@ -70,8 +72,8 @@ class VirtualJetson(PoweredDevice):
         init.chmod(0o755)
         if not layout.trust.exists():
             layout.root.mkdir(parents=True, exist_ok=True)
-            (self.root / "root/trust.json").write_bytes(trust.read_bytes())
-            self.run("st4vla", "device", "init", "--trust", "/root/trust.json").check_returncode()
+            (self.root / _TRUST).write_bytes(trust.read_bytes())
+            self.run("st4vla", "device", "init", "--trust", f"/{_TRUST}").check_returncode()
         self.configure(config, f"/{_SYSTEM}")
 
     @property

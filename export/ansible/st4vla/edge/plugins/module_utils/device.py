@@ -110,6 +110,12 @@ def take_trust(device: Device, path: str, *, dry_run: bool) -> dict[str, Any]:
     return {"changed": after != before, "version_before": before, "version": after}
 
 
+def described(device: Device) -> dict[str, Any]:
+    """Return how a device is, as the result of a task."""
+    status = device.status()
+    return {"changed": False, "status": status, "serves": serves(status)}
+
+
 def serves(status: Mapping[str, Any]) -> str | None:
     """Return the digest of the bundle in the active slot, or None."""
     slot = (status.get("slots") or {}).get(status.get("active") or "")

@@ -8,16 +8,7 @@ short_description: Ask a device what it runs and how it is
 description:
   - Runs C(st4vla device status --json) on a device.
 version_added: 0.1.0
-options:
-  command:
-    description: Words that start the program C(st4vla) on the device.
-    type: list
-    elements: str
-    default: [st4vla]
-  root:
-    description: The device's folder.
-    type: path
-    default: /var/lib/st4vla
+extends_documentation_fragment: [st4vla.edge.device]
 attributes:
   check_mode:
     support: full
@@ -46,23 +37,13 @@ serves:
   type: str
 """
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.st4vla.edge.plugins.module_utils.device import OPTIONS, Device, DeviceError, serves
+from ansible_collections.st4vla.edge.plugins.module_utils.device import described
+from ansible_collections.st4vla.edge.plugins.module_utils.running import run_module
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(dict(OPTIONS), supports_check_mode=True)
-    device = Device(
-        lambda words: module.run_command(words, handle_exceptions=False),
-        module.params["command"],
-        module.params["root"],
-    )
-    try:
-        status = device.status()
-        module.exit_json(changed=False, status=status, serves=serves(status))
-    except DeviceError as error:
-        module.fail_json(msg=str(error), answer=error.details.get("answer"))
+    run_module({}, lambda device, _given, _check: described(device))
 
 
 if __name__ == "__main__":

@@ -19,15 +19,7 @@ options:
       - Files that the device has already, from whatever bundle, need not be in it; see M(st4vla.edge.missing_files).
     type: path
     required: true
-  command:
-    description: Words that start the program C(st4vla) on the device.
-    type: list
-    elements: str
-    default: [st4vla]
-  root:
-    description: The device's folder.
-    type: path
-    default: /var/lib/st4vla
+extends_documentation_fragment: [st4vla.edge.device]
 attributes:
   check_mode:
     support: full
@@ -55,22 +47,17 @@ outcome:
   type: dict
 """
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.st4vla.edge.plugins.module_utils.device import OPTIONS, Device, DeviceError, install
+from ansible_collections.st4vla.edge.plugins.module_utils.device import install
+from ansible_collections.st4vla.edge.plugins.module_utils.running import run_module
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule({"folder": {"type": "path", "required": True}, **OPTIONS}, supports_check_mode=True)
-    device = Device(
-        lambda words: module.run_command(words, handle_exceptions=False),
-        module.params["command"],
-        module.params["root"],
+    run_module(
+        {"folder": {"type": "path", "required": True}},
+        lambda device, given, check: install(device, given["folder"], dry_run=check),
+        answer="outcome",
     )
-    try:
-        module.exit_json(**install(device, module.params["folder"], dry_run=module.check_mode))
-    except DeviceError as error:
-        module.fail_json(msg=str(error), outcome=error.details.get("answer"))
 
 
 if __name__ == "__main__":

@@ -15,15 +15,7 @@ options:
     description: The list on the device.
     type: path
     required: true
-  command:
-    description: Words that start the program C(st4vla) on the device.
-    type: list
-    elements: str
-    default: [st4vla]
-  root:
-    description: The device's folder.
-    type: path
-    default: /var/lib/st4vla
+extends_documentation_fragment: [st4vla.edge.device]
 attributes:
   check_mode:
     support: partial
@@ -54,22 +46,16 @@ version:
   type: int
 """
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.st4vla.edge.plugins.module_utils.device import OPTIONS, Device, DeviceError, take_trust
+from ansible_collections.st4vla.edge.plugins.module_utils.device import take_trust
+from ansible_collections.st4vla.edge.plugins.module_utils.running import run_module
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule({"file": {"type": "path", "required": True}, **OPTIONS}, supports_check_mode=True)
-    device = Device(
-        lambda words: module.run_command(words, handle_exceptions=False),
-        module.params["command"],
-        module.params["root"],
+    run_module(
+        {"file": {"type": "path", "required": True}},
+        lambda device, given, check: take_trust(device, given["file"], dry_run=check),
     )
-    try:
-        module.exit_json(**take_trust(device, module.params["file"], dry_run=module.check_mode))
-    except DeviceError as error:
-        module.fail_json(msg=str(error), answer=error.details.get("answer"))
 
 
 if __name__ == "__main__":
