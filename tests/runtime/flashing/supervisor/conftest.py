@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from st4vla.contracts.device_status import SlotName
+from st4vla.contracts.device_status import Outcome, SlotName
 from st4vla.contracts.errors import FlashError
 from st4vla.contracts.files import write_manifest
 from st4vla.contracts.flash_messages import Progress
@@ -194,6 +194,10 @@ class Rig:
     @property
     def state(self) -> DeviceState:
         return read_state(self.layout.state)
+
+    def ended(self, flash: Flash) -> Outcome:
+        assert flash.outcome is not None
+        return flash.outcome
 
     def lines(self) -> list[RecordLine]:
         return Record(self.layout.record).read()

@@ -1,18 +1,12 @@
 import os
 import signal
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from st4vla.contracts.device_status import Outcome
 from st4vla.contracts.errors import BudgetError, DeviceBusyError, FlashError, StorageError
-from st4vla.runtime.flashing import keeper as keeping
 from st4vla.runtime.flashing import saved_state
-from st4vla.runtime.flashing.flash import Flash
 from st4vla.runtime.flashing.slots import read_slot
-from st4vla.runtime.flashing.state import DeviceState
 
 CLIENT = {
     "name": "zmq:1",
@@ -31,15 +25,10 @@ CLIENT = {
 }
 
 
-def ended(flash: Flash) -> Outcome:
-    assert flash.outcome is not None
-    return flash.outcome
-
-
 def test_a_new_device_serves_nothing_and_takes_its_first_policy(rig: Any) -> None:
     supervisor = rig.boot()
     assert supervisor.statuses()[0].causes == ("nothing was flashed to this device yet",)
-    outcome = ended(rig.flash("new:1"))
+    outcome = rig.ended(rig.flash("new:1"))
     assert outcome.ok, outcome
     assert rig.state.active == "a"
     assert rig.state.trial is None
@@ -51,7 +40,7 @@ def test_a_flash_that_does_well_is_committed_and_the_old_server_ends(rig: Any) -
     rig.serves("a")
     rig.boot()
     rig.until_serving("a")
-    outcome = ended(rig.flash("new:2"))
+    outcome = rig.ended(rig.flash("new:2"))
     assert (outcome.ok, outcome.step) == (True, "commit")
     assert rig.state.active == "b"
     assert rig.state.last == outcome
@@ -69,7 +58,7 @@ def test_a_bundle_that_is_refused_leaves_everything_as_it_is(rig: Any) -> None:
     rig.installer.refuses = BudgetError("System 1 takes 40 ms, 30 ms are allowed")
     rig.boot()
     rig.until_serving("a")
-    outcome = ended(rig.flash())
+    outcome = rig.ended(rig.flash())
     assert (outcome.ok, outcome.error, outcome.rolled_back) == (False, "BudgetError", False)
     assert "40 ms" in outcome.message
     assert rig.state.active == "a"
@@ -80,7 +69,7 @@ def test_a_failure_that_nobody_thought_of_is_an_outcome_too(rig: Any) -> None:
     rig.serves("a")
     rig.installer.refuses = ZeroDivisionError("x")
     rig.boot()
-    assert ended(rig.flash()).error == "ZeroDivisionError"
+    assert rig.ended(rig.flash()).error == "ZeroDivisionError"
     rig.until_serving("a")
 
 
@@ -89,7 +78,7 @@ def test_engines_that_the_new_server_refuses_never_serve(rig: Any) -> None:
     rig.act("b", refuse=("ParityError", "engine 'bridge' differs"))
     rig.boot()
     rig.until_serving("a")
-    outcome = ended(rig.flash())
+    outcome = rig.ended(rig.flash())
     assert (outcome.error, outcome.rolled_back) == ("ParityError", False)
     assert "what served before goes on: engine 'bridge' differs" in outcome.message
     assert rig.state.active == "a"
@@ -114,7 +103,7 @@ def test_a_policy_that_does_badly_is_taken_back_by_the_server_that_stood_by(rig:
     rig.boot()
     rig.until_serving("a")
     rig.act("b", **acts)
-    outcome = ended(rig.flash())
+    outcome = rig.ended(rig.flash())
     assert (outcome.ok, outcome.rolled_back, outcome.error) == (False, True, "TrialError")
     assert said in outcome.message
     rig.until_serving("a")
@@ -127,7 +116,7 @@ def test_a_policy_that_does_badly_is_taken_back_by_the_server_that_stood_by(rig:
 def test_a_first_policy_that_does_badly_leaves_nothing_to_serve_and_says_why(rig: Any) -> None:
     rig.act("a", crash=True)
     supervisor = rig.boot()
-    assert ended(rig.flash("new:1")).rolled_back
+    assert rig.ended(rig.flash("new:1")).rolled_back
     assert rig.state.active is None
     status = supervisor.statuses()[0]
     assert status.health == "down"
@@ -140,7 +129,7 @@ def test_a_rate_that_stays_low_for_a_client_that_goes_on_takes_the_policy_back(r
     rig.boot()
     rig.until_serving("a")
     rig.act("b", snapshot={"clients": [CLIENT | {"rate_hz": 6.0}]})
-    assert "gets 6.0 chunks a second and got 10.0" in ended(rig.flash()).message
+    assert "gets 6.0 chunks a second and got 10.0" in rig.ended(rig.flash()).message
 
 
 def test_a_policy_that_served_before_the_old_one_clung_to_its_address_comes_up(rig: Any) -> None:
@@ -148,7 +137,7 @@ def test_a_policy_that_served_before_the_old_one_clung_to_its_address_comes_up(r
     rig.boot()
     rig.until_serving("a")
     rig.act("a", clings=True)
-    assert ended(rig.flash()).ok
+    assert rig.ended(rig.flash()).ok
 
 
 def test_one_flash_at_a_time_and_the_same_one_can_be_joined(rig: Any) -> None:
@@ -173,7 +162,7 @@ def test_a_flash_is_cancelled_while_it_is_built_and_not_after_the_switch(rig: An
     flash = supervisor.install("new:2")
     assert supervisor.cancel() is flash
     rig.until(lambda: flash.outcome is not None)
-    assert ended(flash).error == "CancelledError"
+    assert rig.ended(flash).error == "CancelledError"
     with pytest.raises(FlashError, match="nothing is being flashed"):
         supervisor.cancel()
     rig.installer.go_on.set()
@@ -193,7 +182,7 @@ def test_a_flash_is_cancelled_while_its_server_is_loaded(rig: Any) -> None:
     rig.until(lambda: rig.starts("b") == 1)
     supervisor.cancel()
     rig.until(lambda: flash.outcome is not None)
-    assert ended(flash).error == "CancelledError"
+    assert rig.ended(flash).error == "CancelledError"
     assert rig.state.active == "a"
     assert rig.health() == "ready"
 
@@ -205,7 +194,7 @@ def test_what_serves_already_is_not_flashed_again(rig: Any) -> None:
     rig.offers.find = lambda _: type("Offer", (), {"manifest": type("Manifest", (), {"name": "old"})})
     record = read_slot(rig.layout, "a")
     assert record is not None
-    outcome = ended(supervisor.install(record.bundle_digest))
+    outcome = rig.ended(supervisor.install(record.bundle_digest))
     assert outcome.ok
     assert "serves already" in outcome.message
 
@@ -214,10 +203,10 @@ def test_a_policy_is_taken_back_by_hand_and_comes_back_by_hand(rig: Any) -> None
     rig.serves("a")
     supervisor = rig.boot()
     rig.until_serving("a")
-    assert ended(rig.flash()).ok
+    assert rig.ended(rig.flash()).ok
     back = supervisor.roll_back()
     rig.until(lambda: back.outcome is not None)
-    assert ended(back).ok
+    assert rig.ended(back).ok
     assert rig.state.active == "a"
     rig.until_serving("a")
     forth = supervisor.roll_back()
@@ -232,7 +221,7 @@ def test_what_was_never_committed_is_nothing_to_go_back_to(rig: Any) -> None:
     with pytest.raises(FlashError, match="slot b holds no complete policy"):
         supervisor.roll_back()
     rig.act("b", crash=True)
-    assert ended(rig.flash()).rolled_back
+    assert rig.ended(rig.flash()).rolled_back
     with pytest.raises(FlashError, match="was never committed"):
         supervisor.roll_back()
 
@@ -244,177 +233,8 @@ def test_a_trial_is_ended_by_hand(rig: Any) -> None:
     flash = supervisor.install("new:2")
     rig.until(lambda: supervisor.statuses()[2] is not None and supervisor.statuses()[2].elapsed_s > 0)
     assert supervisor.roll_back() is flash
-    assert ended(flash).rolled_back
+    assert rig.ended(flash).rolled_back
     rig.until_serving("a")
-
-
-def test_a_server_that_crashes_is_started_again_with_patience_and_never_switched(
-    rig: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(keeping, "BACKOFF_S", 0.02)
-    rig.serves("a")
-    supervisor = rig.boot()
-    rig.until_serving("a")
-    assert ended(rig.flash()).ok
-    rig.act("b", crash=True)
-    rig.until(lambda: supervisor.statuses()[0].restarts >= keeping.MANY)
-    rig.until(lambda: supervisor.statuses()[0].health == "down")
-    status = supervisor.statuses()[0]
-    assert "SIGSEGV" in status.causes[0]
-    assert rig.state.active == "b"
-    rig.act("b")
-    rig.until_serving("b")
-
-
-def test_a_server_that_says_nothing_is_ended_and_started_again(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeping, "SILENT_S", 0.3)
-    monkeypatch.setattr(keeping, "ASK_S", 0.05)
-    rig.serves("a")
-    rig.boot()
-    rig.until_serving("a")
-    rig.act("a", silent=True, deaf=True)
-    rig.until(lambda: "server_ended" in rig.events())
-    assert "has not said how it is" in rig.said("server_ended")
-    rig.act("a")
-    rig.until_serving("a")
-
-
-def test_damaged_files_let_the_other_slot_serve_when_that_has_served_before(rig: Any) -> None:
-    rig.serves("a")
-    rig.boot()
-    rig.until_serving("a")
-    assert ended(rig.flash()).ok
-    rig.stop()
-    rig.act("b", refuse=("FileAlteredError", "bridge.engine was altered"))
-    rig.boot()
-    rig.until_serving("a")
-    assert "bridge.engine was altered. Slot a serves instead" in rig.said("fell_back")
-
-
-def test_engines_of_another_machine_are_no_damage_and_it_is_said_what_helps(rig: Any) -> None:
-    rig.serves("a")
-    rig.act("a", refuse=("FingerprintMismatchError", "the driver is another one"))
-    supervisor = rig.boot()
-    rig.until(lambda: supervisor.statuses()[0].restarts > 0)
-    assert "flash the bundle again" in supervisor.statuses()[0].causes[0]
-    assert rig.state.active == "a"
-    assert "damaged" not in rig.events()
-
-
-def test_two_damaged_slots_are_said_and_wait_for_a_flash(rig: Any) -> None:
-    rig.serves("a")
-    rig.layout.slot("a").record.unlink()
-    supervisor = rig.boot()
-    rig.until(lambda: supervisor.statuses()[0].health == "down")
-    assert "There is no other policy" in supervisor.statuses()[0].causes[0]
-    assert ended(rig.flash()).ok
-    rig.until_serving("b")
-
-
-def test_a_supervisor_that_stops_takes_its_servers_with_it(rig: Any) -> None:
-    rig.serves("a")
-    rig.boot()
-    rig.until_serving("a")
-    rig.stop()
-    pid = int(rig.behaviour("a").with_suffix(".log").read_text().split()[-1])
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
-    assert rig.events()[-1] == "stopped"
-
-
-def test_a_supervisor_that_stops_ends_a_build_and_the_next_one_says_so(rig: Any) -> None:
-    rig.serves("a")
-    rig.installer.go_on.clear()
-    supervisor = rig.boot()
-    flash = supervisor.install("new:2")
-    rig.stop()
-    assert ended(flash).error == "CancelledError"
-    assert rig.state.last == flash.outcome
-    assert rig.boot().watch() == flash.outcome
-
-
-class PowerCut(BaseException):
-    """Nothing is done any more."""
-
-
-@pytest.mark.parametrize("plan", [("before", 1), ("after", 1), ("before", 2), ("after", 2)])
-@pytest.mark.parametrize("well", [True, False])
-def test_a_cut_at_each_change_of_the_state_leaves_the_old_or_the_new_policy(
-    rig: Any, monkeypatch: pytest.MonkeyPatch, plan: tuple[str, int], well: bool
-) -> None:
-    rig.serves("a")
-    rig.boot()
-    rig.until_serving("a")
-    real, count = saved_state.write_state, 0
-
-    def write(path: Path, state: DeviceState) -> None:
-        nonlocal count
-        count += 1
-        if plan == ("before", count):
-            raise PowerCut
-        real(path, state)
-        if plan == ("after", count):
-            raise PowerCut
-
-    rig.act("b", snapshot={} if well else {"drops": {"refused": {"unsafe_output": 1}}})
-    with monkeypatch.context() as patch:
-        patch.setattr(saved_state, "write_state", write)
-        assert rig.supervisor.install("new:2")
-        rig.until_cut(PowerCut)
-    rig.boot()
-    rig.until(lambda: rig.state.trial is None)
-    serves = "b" if well and plan != ("before", 1) else "a"
-    rig.until_serving(serves)
-    assert ("new" in rig.state.committed) == (serves == "b")
-    rig.act("a")
-    rig.act("b")
-    assert ended(rig.flash("new:3")).ok
-
-
-def test_a_server_that_a_dead_supervisor_left_is_ended_before_another_serves(
-    rig: Any, orphan: Callable[[], int]
-) -> None:
-    rig.serves("a")
-    pid = orphan()
-    rig.boot()
-    rig.until_serving("a")
-    assert "server_left" in rig.events()
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
-
-
-def test_a_trial_goes_on_with_the_next_supervisor_and_not_without_end(rig: Any) -> None:
-    rig.serves("a")
-    rig.config = rig.config.__class__(trial=rig.config.trial.__class__(seconds=30.0, start_timeout_s=10.0))
-    rig.boot()
-    rig.until_serving("a")
-    assert rig.supervisor.install("new:2")
-    rig.until(lambda: rig.state.trial is not None)
-    rig.stop()
-    rig.boot()
-    assert rig.state.trial.starts == 2
-    rig.until_serving("b")
-    rig.stop()
-    rig.boot()
-    assert rig.state.trial is None
-    assert rig.state.last.rolled_back
-    assert "was started 2 times" in rig.state.last.message
-    rig.until_serving("a")
-
-
-def test_a_trial_that_goes_on_is_committed_like_any_other(rig: Any) -> None:
-    rig.serves("a")
-    supervisor = rig.boot()
-    rig.until_serving("a")
-    supervisor.install("new:2")
-    rig.until(lambda: rig.state.trial is not None)
-    rig.stop()
-    supervisor = rig.boot()
-    flash = supervisor.watch()
-    assert isinstance(flash, Flash)
-    rig.until(lambda: flash.outcome is not None)
-    assert ended(flash).ok
-    assert rig.state.committed["new"].counter == 2
 
 
 def test_without_memory_for_both_the_old_server_ends_first(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -422,7 +242,7 @@ def test_without_memory_for_both_the_old_server_ends_first(rig: Any, monkeypatch
     rig.serves("a")
     rig.boot()
     rig.until_serving("a")
-    assert ended(rig.flash()).ok
+    assert rig.ended(rig.flash()).ok
     assert "after the server of slot a has ended: 5 MiB are available" in rig.said("switch")
     assert (rig.starts("a"), rig.starts("b")) == (1, 1)
 
@@ -435,7 +255,7 @@ def test_without_memory_for_both_a_new_server_that_refuses_brings_the_old_one_ba
     rig.act("b", refuse=("ParityError", "differs"))
     rig.boot()
     rig.until_serving("a")
-    outcome = ended(rig.flash())
+    outcome = rig.ended(rig.flash())
     assert (outcome.error, outcome.rolled_back) == ("ParityError", False)
     rig.until_serving("a")
     assert rig.starts("a") == 2
@@ -451,7 +271,7 @@ def test_a_disk_that_takes_no_state_lets_nothing_be_switched(rig: Any, monkeypat
 
     with monkeypatch.context() as patch:
         patch.setattr(saved_state, "write_state", full)
-        outcome = ended(rig.flash())
+        outcome = rig.ended(rig.flash())
     assert (outcome.error, outcome.ok) == ("StorageError", False)
     assert rig.state.active == "a"
     assert rig.health() == "ready"
@@ -479,5 +299,5 @@ def test_a_server_that_is_killed_for_memory_beside_the_old_one_is_tried_alone(ri
     rig.act("b")
     os.kill(int(rig.behaviour("b").with_suffix(".log").read_text().split()[-1]), signal.SIGKILL)
     rig.until(lambda: flash.outcome is not None)
-    assert ended(flash).ok
+    assert rig.ended(flash).ok
     assert rig.starts("b") == 2
