@@ -27,7 +27,7 @@ if(BUILD_TESTING)
   find_package(Threads REQUIRED)
 
   # Tests that look inside link the objects, those of the ABI the library.
-  foreach(name missed braking rotation slot timing watchdog bounds joints gripper threads random)
+  foreach(name missed walls braking rotation slot timing watchdog bounds joints gripper threads random)
     add_executable(test_player_${name} tests/player/test_${name}.cpp)
     target_include_directories(test_player_${name} PRIVATE src tests)
     target_link_libraries(test_player_${name} PRIVATE st4vla_player_objects Threads::Threads)

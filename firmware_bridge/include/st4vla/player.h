@@ -98,7 +98,7 @@ typedef struct st4vla_player_config {
     st4vla_player_limits translation;
     st4vla_player_limits rotation;
     st4vla_player_limits joints[ST4VLA_MAX_JOINTS];
-    double workspace_low_m[3]; /* for the setpoint's position */
+    double workspace_low_m[3]; /* for the setpoint; passed only where a robot went by itself, see docs/player.md */
     double workspace_high_m[3];
     double joint_low_rad[ST4VLA_MAX_JOINTS];
     double joint_high_rad[ST4VLA_MAX_JOINTS];

@@ -22,6 +22,31 @@ struct Bounds {
     Vec<D> low, high;
 };
 
+/// Bring the longest parts of a vector down to one length, such that it is no longer than `longest`. Parts of up to
+/// longest / sqrt(D) stay as they are: what one coordinate needs is not taken by another that needs more.
+template <int D>
+Vec<D> levelled(Vec<D> a, double longest) noexcept
+{
+    if (dot(a, a) <= longest * longest) {
+        return a;
+    }
+    double level = longest / std::sqrt(static_cast<double>(D));
+    for (int pass = 1; pass < D; ++pass) {
+        double room = longest * longest;
+        int longer = 0;
+        for (int i = 0; i < D; ++i) {
+            const bool stays = std::fabs(a[i]) <= level;
+            room -= stays ? a[i] * a[i] : 0.0;
+            longer += stays ? 0 : 1;
+        }
+        level = longer > 0 ? std::sqrt(room / longer) : level;
+    }
+    for (int i = 0; i < D; ++i) {
+        a[i] = std::min(std::max(a[i], -level), level);
+    }
+    return a;
+}
+
 /// Return the velocity for this tick that is nearest to what is wanted, and allowed.
 ///
 /// Allowed are velocities no longer than `speed`, no farther than `cut` from `velocity`, from which each coordinate can
@@ -48,7 +73,7 @@ Vec<D> allowed(const Vec<D> &velocity, const Vec<D> &wanted, const Vec<D> &posit
     if (dot(change, change) <= most) {
         return next;
     }
-    const Vec<D> brake = shortened(least - velocity, bounds.cut), rest = change - brake;
+    const Vec<D> brake = levelled(least - velocity, bounds.cut), rest = change - brake;
     const double along = dot(brake, rest), length = dot(rest, rest);
     const double room = std::max(along * along + length * (most - dot(brake, brake)), 0.0);
     const double share = length > 0.0 ? (std::sqrt(room) - along) / length : 0.0;
@@ -59,6 +84,19 @@ Vec<D> allowed(const Vec<D> &velocity, const Vec<D> &wanted, const Vec<D> &posit
 constexpr double kNoError = 1e-9;
 /// A goal that moves less in a tick stands still: that is rounding.
 constexpr double kStill = 1e-12;
+
+/// Return a position that is a rounding error beyond its walls at the wall: a mean could be one digit beyond what it is the
+/// mean of. What is farther out is left there: the robot went there by itself, and its brake has become late.
+template <int D>
+Vec<D> without_rounding(const Vec<D> &position, const Vec<D> &low, const Vec<D> &high) noexcept
+{
+    Vec<D> inside = clamped(position, low, high);
+    for (int i = 0; i < D; ++i) {
+        inside[i] = std::fabs(position[i] - inside[i]) <= kStill ? inside[i] : position[i];
+    }
+    return inside;
+}
+
 /// Share of the acceleration that is planned with to make up for an error; the rest is for the goal's own motion.
 constexpr double kCatchUpShare = 0.75;
 

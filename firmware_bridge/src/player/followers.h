@@ -90,8 +90,7 @@ private:
         velocities_.push(velocity_);
         commanded_.position = inner_ - velocities_.pending() * kTick_s;
         if (bounds_.walls) {
-            // Rounding could leave a mean one digit beyond what it is the mean of.
-            commanded_.position = clamped(commanded_.position, bounds_.low, bounds_.high);
+            commanded_.position = without_rounding(commanded_.position, bounds_.low, bounds_.high);
         }
         const Vec<D> velocity = velocities_.mean();
         commanded_.change = velocity - commanded_.velocity;

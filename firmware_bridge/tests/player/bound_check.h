@@ -5,9 +5,11 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <vector>
 
 #include "player/rotation.h"
 #include "player/vec.h"
+#include "player/wall_check.h"
 #include "st4vla/player.h"
 
 namespace st4vla::player {
@@ -22,19 +24,23 @@ public:
     void restart() { known_ = 0; }
 
     /// The robot missed up to so many commands, and went on as it was: it may be faster than allowed by what it gained in
-    /// them, and from there only slow down.
-    void missed(int ticks) { gained_s_ = 1e-3 * ticks; }
+    /// them and until its jerk let that end, and from there only slow down.
+    void missed(int ticks, const st4vla_player_limits &limits)
+    {
+        rising_ = samples_of_mean(limits);
+        gained_s_ = 1e-3 * (ticks + rising_);
+    }
 
     /// Take the move of a tick; what is compared with the limits depends on how many moves in a row are known.
     void take(const char *what, const Vec<D> &move, const st4vla_player_limits &limits)
     {
         const Vec<D> velocity = move * 1e3, acceleration = (velocity - velocity_) * 1e3;
         const Vec<D> jerk = (acceleration - acceleration_) * 1e3;
-        const double fastest_now = gained_s_ > 0.0 ? limits.velocity + limits.acceleration * gained_s_
-                                                   : std::fmax(limits.velocity, excess_ ? norm(velocity_) : 0.0);
+        const double fastest_now = rising_ > 0 ? limits.velocity + limits.acceleration * gained_s_
+                                               : std::fmax(limits.velocity, excess_ ? norm(velocity_) : 0.0);
         compare(what, "velocity", norm(velocity), fastest_now, 1e-9);
-        excess_ = norm(velocity) > limits.velocity && (excess_ || gained_s_ > 0.0);
-        gained_s_ = 0.0;
+        excess_ = norm(velocity) > limits.velocity && (excess_ || rising_ > 0);
+        rising_ = std::max(rising_ - 1, 0);
         if (known_ >= 1) {
             compare(what, "acceleration", norm(acceleration), limits.acceleration, 1e-8);
         }
@@ -63,29 +69,53 @@ private:
     Vec<D> velocity_{}, acceleration_{};
     double gained_s_ = 0.0;
     bool excess_ = false;
-    int known_ = 0;
+    int known_ = 0, rising_ = 0;
 };
 
 class BoundCheck {
 public:
-    explicit BoundCheck(const st4vla_player_config &config) : config_(config) {}
+    explicit BoundCheck(const st4vla_player_config &config) : config_(config)
+    {
+        for (int i = 0; i < 3; ++i) {
+            box_.emplace_back(config.workspace_low_m[i], config.workspace_high_m[i], config.translation,
+                              config.translation.acceleration / std::sqrt(3.0));
+        }
+        for (int i = 0; i < config.joint_count; ++i) {
+            ranges_.emplace_back(config.joint_low_rad[i], config.joint_high_rad[i], config.joints[i],
+                                 config.joint_braking_rad_s2[i]);
+        }
+    }
 
-    /// Setpoints before and after may differ by anything: the arm was anchored anew, or missed commands.
+    /// Setpoints before and after may differ by anything: the arm was anchored anew.
     void restart()
     {
-        fresh_ = true;
-        translation.restart();
-        rotation.restart();
-        for (auto &joint : joints) {
-            joint.restart();
+        forget_moves();
+        for (auto *walls : {&box_, &ranges_}) {
+            for (WallCheck &wall : *walls) {
+                wall.restart();
+            }
         }
+    }
+
+    /// The next setpoint may be where a robot went that missed commands, which whoever moves the robot checks.
+    void unheard()
+    {
+        restart();
+        walls_known_ = false;
     }
 
     /// The next setpoint comes after so many that the robot did not get.
     void missed(int ticks)
     {
-        restart();
+        forget_moves();
         missed_ = ticks;
+        for (auto *walls : {&box_, &ranges_}) {
+            for (WallCheck &wall : *walls) {
+                for (int tick = 1; tick < ticks; ++tick) {
+                    wall.miss();
+                }
+            }
+        }
     }
 
     void take(const st4vla_player_setpoint &setpoint)
@@ -98,20 +128,31 @@ public:
         }
         last_ = setpoint;
         if (fresh_ && missed_ > 0) {
-            translation.missed(missed_);
-            rotation.missed(missed_);
-            for (auto &joint : joints) {
-                joint.missed(missed_);
+            translation.missed(missed_, config_.translation);
+            rotation.missed(missed_, config_.rotation);
+            for (int i = 0; i < config_.joint_count; ++i) {
+                joints[i].missed(missed_, config_.joints[i]);
             }
             missed_ = 0;
         }
         fresh_ = false;
+        walls_known_ = true;
     }
 
     Derivatives<3> translation, rotation;
     Derivatives<1> joints[ST4VLA_MAX_JOINTS];
 
 private:
+    void forget_moves()
+    {
+        fresh_ = true;
+        translation.restart();
+        rotation.restart();
+        for (auto &joint : joints) {
+            joint.restart();
+        }
+    }
+
     static void require(bool condition, const char *text)
     {
         if (!condition) {
@@ -124,7 +165,7 @@ private:
     {
         for (int i = 0; i < config_.joint_count; ++i) {
             const double now = setpoint.joint_positions_rad[i];
-            require(now >= config_.joint_low_rad[i] && now <= config_.joint_high_rad[i], "a joint left its range");
+            require(!walls_known_ || ranges_[i].take(now, 0.0), "a joint left its range");
             if (!fresh_) {
                 joints[i].take("joint", {{now - last_.joint_positions_rad[i]}}, config_.joints[i]);
             }
@@ -137,7 +178,7 @@ private:
         Vec3 move{};
         for (int i = 0; i < 3; ++i) {
             const double now = setpoint.base_T_ee[4 * i + 3];
-            require(now >= config_.workspace_low_m[i] && now <= config_.workspace_high_m[i], "the workspace was left");
+            require(!walls_known_ || box_[i].take(now, 0.0), "the workspace was left");
             move[i] = now - last_.base_T_ee[4 * i + 3];
         }
         if (!fresh_) {
@@ -166,8 +207,9 @@ private:
     }
 
     const st4vla_player_config config_;
+    std::vector<WallCheck> box_, ranges_;
     st4vla_player_setpoint last_{};
-    bool fresh_ = true;
+    bool fresh_ = true, walls_known_ = true;
     int missed_ = 0;
 };
 

@@ -49,6 +49,8 @@ public:
         input.has_sent = 1;
     }
 
+    const Vec3 &position() const { return position_; }
+
     double fastest_change = 0.0, fastest_jerk = 0.0, fastest_turn_change = 0.0, fastest_turn_jerk = 0.0;
 
 private:

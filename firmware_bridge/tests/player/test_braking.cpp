@@ -88,6 +88,26 @@ void a_brake_that_is_late_goes_before_what_is_wanted_elsewhere()
     }
 }
 
+/// In a corner several brakes can be late at once; one that is in time needs wall_cut, and has it.
+void a_late_brake_takes_nothing_from_one_that_is_in_time()
+{
+    const double longest = 8e-3, own = longest / std::sqrt(3.0);
+    const double parts[] = {0.0, 0.5 * own, own, 2.0 * own, 1.0};
+    for (const double x : parts) {
+        for (const double y : parts) {
+            for (const double z : parts) {
+                const Vec3 asked{{x, -y, z}}, given = levelled(asked, longest);
+                CHECK(norm(given) <= longest * (1.0 + 1e-12));
+                CHECK(norm(asked) > longest ? norm(given) > longest * (1.0 - 1e-12) : norm(given - asked) == 0.0);
+                for (int i = 0; i < 3; ++i) {
+                    CHECK(std::fabs(given[i]) >= std::min(std::fabs(asked[i]), own * (1.0 - 1e-12)));
+                    CHECK(std::fabs(given[i]) <= std::fabs(asked[i]) && given[i] * asked[i] >= 0.0);
+                }
+            }
+        }
+    }
+}
+
 void a_goal_at_rest_is_reached_without_overshoot_and_soon()
 {
     Bounds<3> bounds = box();
@@ -125,6 +145,7 @@ int main()
     an_average_holds_back_what_it_says();
     full_speed_into_a_corner_stops_in_it();
     a_brake_that_is_late_goes_before_what_is_wanted_elsewhere();
+    a_late_brake_takes_nothing_from_one_that_is_in_time();
     a_goal_at_rest_is_reached_without_overshoot_and_soon();
     a_moving_goal_is_followed_without_lag_but_the_average();
     return 0;
