@@ -55,7 +55,8 @@ ST4VLA_API void st4vla_franka_config_default(st4vla_franka_config *config);
 
 /*
  * Connect, and set the collision behaviour. `address` is the arm's, without a port. *franka is NULL unless the status is
- * ST4VLA_FRANKA_OK; `text`, of ST4VLA_CONTROL_TEXT_BYTES or NULL, then says what libfranka said.
+ * ST4VLA_FRANKA_OK; `text`, of ST4VLA_CONTROL_TEXT_BYTES or NULL, then says what libfranka said. The calling thread keeps
+ * its scheduling, to which libfranka would do something: see st4vla_control_run for the thread that needs a priority.
  */
 ST4VLA_API st4vla_franka_status st4vla_franka_open(const char *address, const st4vla_franka_config *config,
                                                           st4vla_franka **franka, char *text);

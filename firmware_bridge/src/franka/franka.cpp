@@ -7,6 +7,9 @@
 #include <franka/gripper.h>
 #include <franka/robot.h>
 
+#include <pthread.h>
+#include <sched.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -64,6 +67,26 @@ bool is_collision(const franka::Errors &errors) noexcept
     return errors.joint_reflex || errors.cartesian_reflex || errors.self_collision_avoidance_violation ||
            errors.tau_j_range_violation || errors.force_control_safety_violation;
 }
+
+/// Gives the calling thread back the scheduling that it had. libfranka gives whichever thread connects the highest real-time
+/// priority there is; threads that it begins after that, of cameras and sockets, would come before the control loop.
+class KeptScheduling {
+public:
+    KeptScheduling() { known_ = pthread_getschedparam(pthread_self(), &policy_, &parameters_) == 0; }
+    ~KeptScheduling()
+    {
+        if (known_) {
+            pthread_setschedparam(pthread_self(), policy_, &parameters_);
+        }
+    }
+    KeptScheduling(const KeptScheduling &) = delete;
+    KeptScheduling &operator=(const KeptScheduling &) = delete;
+
+private:
+    bool known_ = false;
+    int policy_ = SCHED_OTHER;
+    sched_param parameters_{};
+};
 
 }  // namespace
 
@@ -238,7 +261,10 @@ st4vla_franka_status st4vla_franka_open(const char *address, const st4vla_franka
     if (address == nullptr || config == nullptr || !is_valid(*config)) {
         return ST4VLA_FRANKA_BAD_ARGUMENT;
     }
-    return guarded(text, [&] { *franka = new st4vla_franka(address, *config); });
+    return guarded(text, [&] {
+        const KeptScheduling kept;
+        *franka = new st4vla_franka(address, *config);
+    });
 }
 
 void st4vla_franka_close(st4vla_franka *franka) { delete franka; }

@@ -37,6 +37,9 @@ int run(const Options &options)
     for (const int signal : {SIGINT, SIGTERM}) {
         std::signal(signal, [](int) { g_ended = 1; });
     }
+    if (options.cpu >= 0) {
+        stay_on(options.cpu);
+    }
     const bool first = ask_for_priority();
     std::printf("{\"ready\": true, \"address\": \"%s\", \"robot\": \"%s\", \"scheduler\": \"%s\"}\n",
                 options.bind.c_str(), options.limits->name, first ? "fifo" : "other");

@@ -1,5 +1,7 @@
 #include "options.h"
 
+#include <sched.h>
+
 #include <cmath>
 #include <cstdlib>
 
@@ -23,6 +25,7 @@ const char *const kHelp =
     "  --publish HOST:PORT  send joint positions there by UDP\n"
     "  --publish-every MS   how often (default: 10)\n"
     "  --seconds S          end after so long\n"
+    "  --cpu N              stay on this core (default: on any)\n"
     "  --end-with-parent    end when the process that started it has ended\n"
     "  --print-mjcf         print the arm as MuJoCo runs it, and end\n"
     "  --print-urdf         print the arm as clients are given it, and end\n"
@@ -97,6 +100,8 @@ Options parse_options(int count, const char *const *arguments)
             out.publish_every_ms = static_cast<int>(number(option, value(), 1, 10000));
         } else if (option == "--seconds") {
             out.seconds = number(option, value(), 0.001, 1e9);
+        } else if (option == "--cpu") {
+            out.cpu = static_cast<int>(number(option, value(), 0, CPU_SETSIZE - 1));
         } else if (option == "--robot") {
             const std::string name = value();
             if (name != kFr3.name && name != kPanda.name) {

@@ -16,6 +16,7 @@ struct Options {
     std::string control, publish;
     int publish_every_ms = 10;
     double seconds = 0.0;  ///< 0: until it is told to end
+    int cpu = -1;          ///< The core to stay on; -1: on any.
     bool hand = true, end_with_parent = false;
     enum class Print { kNothing, kHelp, kMjcf, kUrdf } print = Print::kNothing;
 

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <ctime>
+#include <stdexcept>
+#include <string>
 
 namespace virtual_franka {
 namespace {
@@ -31,6 +33,16 @@ bool ask_for_priority()
     parameters.sched_priority = kPriority;
     const bool locked = mlockall(MCL_CURRENT | MCL_FUTURE) == 0;
     return sched_setscheduler(0, SCHED_FIFO, &parameters) == 0 && locked;
+}
+
+void stay_on(int cpu)
+{
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    if (sched_setaffinity(0, sizeof one, &one) != 0) {
+        throw std::runtime_error("--cpu " + std::to_string(cpu) + ": this machine has no such core, or not for this process");
+    }
 }
 
 Pacer::Pacer() : begun_ns_(monotonic_ns()), due_ns_(begun_ns_), woken_ns_(begun_ns_) {}

@@ -9,6 +9,8 @@ namespace virtual_franka {
 int64_t monotonic_ns();
 /// Whether the kernel lets this thread run before all others (SCHED_FIFO).
 bool ask_for_priority();
+/// Keep this thread on one core. Throws std::runtime_error where it may not run there.
+void stay_on(int cpu);
 
 class Pacer {
 public:

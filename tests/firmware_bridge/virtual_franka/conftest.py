@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -17,14 +16,6 @@ from st4vla.benchmarks.virtual_franka.process import VirtualFranka
 CLIENTS = Path(__file__).parent / "clients"
 #: A motion that loses packets to the load of the machine, as any on a busy one may, is tried again.
 ATTEMPTS = 4
-
-
-@pytest.fixture(autouse=True)
-def usual_priority() -> Iterator[None]:
-    """Take back the real-time priority that libfranka gives to whichever thread reads a robot's state."""
-    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
-    yield
-    os.sched_setscheduler(0, policy, parameters)
 
 
 class Client:

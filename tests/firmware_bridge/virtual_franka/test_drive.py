@@ -1,6 +1,7 @@
 """`st4vla drive` against the virtual Franka: whatever a policy says, the arm is moved within bounds."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -93,14 +94,23 @@ def driven(endpoint: str, robot: VirtualFranka, *options: str) -> dict[str, Any]
     return figures
 
 
+def test_connecting_leaves_a_thread_the_priority_that_it_had(robot: VirtualFranka, through: str) -> None:
+    before = (os.sched_getscheduler(0), os.sched_getparam(0))
+    arm = connected(robot, through)
+    assert (os.sched_getscheduler(0), os.sched_getparam(0)) == before
+    del arm
+
+
 def test_noise_from_a_policy_moves_the_arm_without_a_reflex(endpoint: str, robot: VirtualFranka, through: str) -> None:
+    stood_ms = robot.ask("status")["missed"]
     figures = driven(endpoint, robot, "--through", through, "--seconds", "3", *WORKSPACE)
     assert figures["through"] == through
     assert (figures["ended"], figures["ok"], figures["status"]) == ("at_rest", True, 0), figures
     assert figures["chunks_executed"] > 10
-    assert figures["cycles"] > 2900
     assert figures["tracking_error_mm"]["max"] < 5
     status = robot.ask("status")
+    # The robot's time stands still where the machine is too busy for it.
+    assert figures["cycles"] > 2900 - (status["missed"] - stood_ms)
     assert (status["mode"], status["errors"]) == ("idle", [])
 
 

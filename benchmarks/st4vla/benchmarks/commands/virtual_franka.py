@@ -23,6 +23,7 @@ OPTIONS = {
     "control": "path of a Unix socket to listen at for faults and questions",
     "publish": "HOST:PORT to send joint positions to by UDP",
     "publish-every": "how often, ms; 10 unless given",
+    "cpu": "the core to stay on; on any unless given",
     "seconds": "end after so long; at Ctrl-C unless given",
 }
 

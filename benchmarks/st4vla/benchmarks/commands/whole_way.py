@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 from collections.abc import Mapping
 from datetime import datetime, timezone
@@ -13,7 +14,7 @@ import msgspec
 
 from st4vla.benchmarks.machine import machine
 from st4vla.contracts.command_line import Command, require_positive, require_seed
-from st4vla.contracts.errors import MissingExtraError
+from st4vla.contracts.errors import MissingExtraError, UsageError
 from st4vla.contracts.files import write_atomically
 from st4vla.contracts.manifests import Bundle
 from st4vla.runtime.compiling import compile_bundle
@@ -33,7 +34,10 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--through", choices=("auto", "libfranka", "pylibfranka"), default="auto", help="as of `st4vla drive`"
     )
-    parser.add_argument("--cpu", type=int, help="as of `st4vla drive`")
+    parser.add_argument(
+        "--cpu", type=int, help="the core that the control loop and the virtual Franka share (default: the last)"
+    )
+    parser.add_argument("--apart", action="store_true", help="let the two run on any core instead")
     parser.add_argument("--seed", type=int, default=0, help="where the objects lie (default: %(default)s)")
     parser.add_argument(
         "--out", type=Path, default=Path("out/whole_way"), help="for the receipt (default: %(default)s)"
@@ -43,6 +47,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     require_positive(options, "seconds", "kills")
     require_seed(options)
+    cpu = _core(options)
     try:
         from st4vla.benchmarks.virtual_franka.process import free_address  # noqa: PLC0415 - the simulator is an extra
         from st4vla.benchmarks.whole_way import kills, run  # noqa: PLC0415
@@ -55,8 +60,16 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     options.out.mkdir(parents=True, exist_ok=True)
     compile_bundle(bundle, backend, this_device().fingerprint(backend), engines, report=print)
     with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as made:
-        drive = ("--through", options.through, *(() if options.cpu is None else ("--cpu", str(options.cpu))))
-        setup = Setup(Path(made), options.bundle, engines, options.seed, free_address(), free_endpoint(), drive)
+        setup = Setup(
+            Path(made),
+            options.bundle,
+            engines,
+            options.seed,
+            free_address(),
+            free_endpoint(),
+            ("--through", options.through),
+            cpu,
+        )
         if options.kills is None:
             figures = run.run(setup, options.seconds)
             missed = run.missed(figures, options.seconds)
@@ -71,12 +84,31 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
         "machine": machine(),
         "bundle": bundle.manifest.name,
         "seed": options.seed,
+        "shared_core": cpu,
         "figures": figures,
         "missed": missed,
     }
     name = "whole_way.json" if options.kills is None else "whole_way_kills.json"
     write_atomically(options.out / name, msgspec.json.format(msgspec.json.encode(receipt), indent=2) + b"\n")
     return figures | {"missed": missed, "ok": not missed}
+
+
+def _core(options: argparse.Namespace) -> int | None:
+    """Return the core that control loop and robot share: what the machine takes from one, it takes from both.
+
+    Raises:
+        UsageError: This process may not run there, or two things were asked for.
+    """
+    if options.apart:
+        if options.cpu is not None:
+            msg = "--cpu and --apart exclude each other: one core for both, or any for each"
+            raise UsageError(msg)
+        return None
+    cores = os.sched_getaffinity(0)
+    if options.cpu is not None and options.cpu not in cores:
+        msg = f"--cpu {options.cpu}: this process may run on {sorted(cores)}"
+        raise UsageError(msg)
+    return max(cores) if options.cpu is None else int(options.cpu)
 
 
 COMMAND = Command("Drive a virtual Franka from rendered pictures, through everything in between.", _configure, _run)

@@ -34,6 +34,7 @@ class Setup:
         address: Of the virtual Franka, on this machine.
         endpoint: Of the server.
         drive: Options of `st4vla drive` besides.
+        cpu: The core that the control loop and the virtual Franka share; None: they run on any.
     """
 
     folder: Path
@@ -43,6 +44,7 @@ class Setup:
     address: str
     endpoint: str
     drive: tuple[str, ...] = ()
+    cpu: int | None = None
 
 
 class Program:
@@ -120,7 +122,7 @@ def virtual_franka(setup: Setup, poses: str) -> VirtualFranka:
         poses: Where to send the joints' positions.
     """
     posture = ",".join(f"{angle:.6f}" for angle in POSTURE_RAD)
-    return VirtualFranka(["--publish", poses, "--q", posture], address=setup.address)
+    return VirtualFranka(["--publish", poses, "--q", posture, *_core(setup)], address=setup.address)
 
 
 @contextmanager
@@ -156,7 +158,11 @@ def drive(setup: Setup, views: Sequence[str], *arguments: str) -> Program:
     command = st4vla(
         "drive", "--franka", setup.address, "--server", setup.endpoint, "--no-real-time", *pictures, *setup.drive
     )
-    return Program([*command, *arguments], setup.folder / "drive.log")
+    return Program([*command, *_core(setup), *arguments], setup.folder / "drive.log")
+
+
+def _core(setup: Setup) -> list[str]:
+    return [] if setup.cpu is None else ["--cpu", str(setup.cpu)]
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from st4vla.contracts.errors import MissingExtraError, TransportError
 from st4vla.runtime.bridge.control import GripperEvent, RobotState
 from st4vla.runtime.bridge.franka_hand import FrankaHand
 from st4vla.runtime.bridge.player import Setpoint
+from st4vla.runtime.real_time import kept_scheduling
 
 JOINTS = 7
 #: libfranka's matrices are column-major, ours are not.
@@ -75,7 +76,8 @@ class Franka:
         self._library: Any = pylibfranka
         mode = pylibfranka.RealtimeConfig.kEnforce if config.real_time else pylibfranka.RealtimeConfig.kIgnore
         try:
-            self._robot = pylibfranka.Robot(address, mode)
+            with kept_scheduling():
+                self._robot = pylibfranka.Robot(address, mode)
             torques, forces = list(config.torque_Nm), list(config.force_N)
             self._robot.set_collision_behavior(torques, torques, forces, forces)
         except Exception as error:

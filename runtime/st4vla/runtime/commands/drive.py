@@ -26,7 +26,7 @@ from st4vla.runtime.bridge.trace import COLUMNS, figures, latencies_ns
 from st4vla.runtime.client import Client
 from st4vla.runtime.curve import ClientKeys
 from st4vla.runtime.local.door import SCHEME
-from st4vla.runtime.real_time import become_real_time
+from st4vla.runtime.real_time import become_real_time, before_others
 
 ROBOTS = {"fr3": Robot.FRANKA_RESEARCH_3, "panda": Robot.FRANKA_PANDA}
 #: A trace, and what is figured out of it, has room for so long when no time is given: 100 MB, which stay in memory.
@@ -113,9 +113,12 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
             signal.signal(number, lambda *_: control.end())
         signal.signal(signal.SIGUSR1, lambda *_: _resume(player))
-        with Link(
-            endpoint, cameras, player, options.instruction, control=control, seed=options.seed, keys=files
-        ) as link:
+        with (
+            before_others(),
+            Link(
+                endpoint, cameras, player, options.instruction, control=control, seed=options.seed, keys=files
+            ) as link,
+        ):
             if options.seconds is not None:
                 signal.setitimer(signal.ITIMER_REAL, options.seconds)
             print(f"the arm at {options.franka} follows {welcome.bundle_name}", flush=True)
