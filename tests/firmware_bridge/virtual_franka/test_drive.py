@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -191,3 +192,18 @@ def test_a_command_line_that_means_nothing_is_refused_in_words(
     figures = Drive(endpoint, "127.99.98.97", *options).result()
     assert figures["status"] != 0
     assert said in figures["message"]
+
+
+def test_on_one_core_the_gripper_and_whoever_ends_the_run_are_heard(
+    endpoint: str, robot: VirtualFranka, through: str
+) -> None:
+    core = max(os.sched_getaffinity(0))
+    drive = Drive(endpoint, robot.address, "--through", through, "--cpu", str(core), *WORKSPACE)
+    for task in Path(f"/proc/{drive.process.pid}/task").iterdir():
+        os.sched_setaffinity(int(task.name), {core})
+    await_mode(robot, "move")
+    time.sleep(4)
+    drive.process.send_signal(signal.SIGINT)
+    figures = drive.result()
+    assert (figures["ended"], figures["ok"]) == ("at_rest", True), figures
+    assert figures["gripper_events"] > 3

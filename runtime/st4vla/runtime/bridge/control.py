@@ -17,6 +17,7 @@ from st4vla.contracts.messages import MAX_JOINTS
 from st4vla.runtime.bridge.player import NativePlayer, Setpoint
 from st4vla.runtime.bridge.trace import empty_trace
 from st4vla.runtime.native_library import load
+from st4vla.runtime.real_time import come_before_others
 
 #: `ST4VLA_CONTROL_ABI_VERSION`, and `ST4VLA_PLAYER_ABI_VERSION`, which the library is named after.
 ABI_VERSION = 1
@@ -186,8 +187,14 @@ def _python_functions(arm: RobotArm) -> RobotFunctions:
         0,
         _READ(lambda _, state, text: _guarded(text, arm.read, state.contents)),
         _WRITE(lambda _, setpoint, last, text: _guarded(text, arm.write, setpoint.contents, last=bool(last))),
-        _GRIP(lambda _, event, text: _guarded(text, arm.grip, GripperEvent(event))),
+        _GRIP(lambda _, event, text: _guarded(text, _grip, arm, GripperEvent(event))),
     )
+
+
+def _grip(arm: RobotArm, event: GripperEvent) -> None:
+    # The thread is the gripper's own. While it has Python's lock, the loop waits for it: nobody else may come between.
+    come_before_others()
+    arm.grip(event)
 
 
 def _guarded(text: Any, function: Any, *arguments: Any, **options: Any) -> int:

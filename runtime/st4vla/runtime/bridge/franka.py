@@ -6,6 +6,8 @@ millisecond, about 50 us, and holds its lock while it waits for the robot.
 
 from __future__ import annotations
 
+import sys
+import time
 from typing import Any
 
 import msgspec
@@ -19,6 +21,11 @@ from st4vla.runtime.real_time import kept_scheduling
 JOINTS = 7
 #: libfranka's matrices are column-major, ours are not.
 TRANSPOSED = tuple(4 * (index % 4) + index // 4 for index in range(16))
+#: pylibfranka holds Python's lock while it waits for the robot. Threads that share the loop's core would never get it:
+#: no signal would be heard, and no gripper moved. So after every eighth cycle it sleeps a moment without the lock.
+GIVES_WAY_EVERY, GIVES_WAY_S = 8, 50e-6
+#: Who was given the lock must give it back while the robot waits; the interpreter's own 5 ms are five commands.
+SWITCH_INTERVAL_S = 1e-4
 #: Errors after which somebody must look at the arm before it may go on.
 COLLISIONS = (
     "joint_reflex",
@@ -89,6 +96,8 @@ class Franka:
             else None
         )
         self._active: Any = None
+        self._cycles = 0
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
 
     def read(self, state: RobotState) -> None:
         """Wait for the next millisecond; the first call starts the motion."""
@@ -128,6 +137,9 @@ class Franka:
             raise
         if last:
             self._active = None
+        self._cycles += 1
+        if self._cycles % GIVES_WAY_EVERY == 0:
+            time.sleep(GIVES_WAY_S)
 
     def grip(self, event: GripperEvent) -> None:
         """Open or close; without a gripper, do nothing.

@@ -26,7 +26,7 @@ from st4vla.runtime.bridge.trace import COLUMNS, figures, latencies_ns
 from st4vla.runtime.client import Client
 from st4vla.runtime.curve import ClientKeys
 from st4vla.runtime.local.door import SCHEME
-from st4vla.runtime.real_time import become_real_time, before_others
+from st4vla.runtime.real_time import become_real_time, come_before_others, kept_scheduling
 
 ROBOTS = {"fr3": Robot.FRANKA_RESEARCH_3, "panda": Robot.FRANKA_PANDA}
 #: A trace, and what is figured out of it, has room for so long when no time is given: 100 MB, which stay in memory.
@@ -107,18 +107,16 @@ def _run(options: argparse.Namespace) -> Mapping[str, Any]:
     # Who may use the server's socket on this machine is said by its file; keys are for the network.
     files = None if options.key is None or options.local else (options.key, options.server_key)
     endpoint = f"{SCHEME}{options.local.absolute()}" if options.local else options.server
-    with closing(_franka(options, config)) as arm:
+    with closing(_franka(options, config)) as arm, kept_scheduling():
         control = ControlLoop(player, arm)
         control.trace(round((options.seconds or TRACE_S) * 1000) + TRACE_MORE_MS)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
             signal.signal(number, lambda *_: control.end())
         signal.signal(signal.SIGUSR1, lambda *_: _resume(player))
-        with (
-            before_others(),
-            Link(
-                endpoint, cameras, player, options.instruction, control=control, seed=options.seed, keys=files
-            ) as link,
-        ):
+        come_before_others()
+        with Link(
+            endpoint, cameras, player, options.instruction, control=control, seed=options.seed, keys=files
+        ) as link:
             if options.seconds is not None:
                 signal.setitimer(signal.ITIMER_REAL, options.seconds)
             print(f"the arm at {options.franka} follows {welcome.bundle_name}", flush=True)
