@@ -1,6 +1,7 @@
 # The control loop, from cameras to player in one go, and the Franka where libfranka is installed. After player.cmake and
 # bridge.cmake.
-add_library(st4vla_control_objects OBJECT src/control/control.cpp src/control/hand.cpp src/stream/stream.cpp)
+add_library(st4vla_control_objects OBJECT src/control/control.cpp src/control/gripper_process.cpp src/control/hand.cpp
+                                          src/stream/stream.cpp)
 target_include_directories(st4vla_control_objects PUBLIC include PRIVATE src)
 target_link_libraries(st4vla_control_objects PUBLIC Threads::Threads)
 set_target_properties(st4vla_control_objects PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden

@@ -1,10 +1,12 @@
 // The control loop, with a robot that is made up: what it commands, and how it ends.
 #include <pthread.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cstdint>
 #include <cstring>
+#include <string>
 #include <vector>
 
 #include "check.h"
@@ -247,6 +249,33 @@ void a_gripper_that_fails_leaves_the_arm_alone()
     CHECK(rig.report().gripper_failures == 1 && std::strcmp(st4vla_control_text(rig.control), "nothing to grasp") == 0);
 }
 
+void a_process_that_moves_a_gripper_is_told_by_lines()
+{
+    int commands[2], answers[2];
+    CHECK(pipe(commands) == 0 && pipe(answers) == 0);
+    st4vla_gripper_process process{commands[1], answers[0]};
+    const auto moves = [&](st4vla_player_gripper event, char *text) {
+        text[0] = '\0';
+        return st4vla_gripper_process_move(&process, event, text) == 0;
+    };
+    char text[ST4VLA_CONTROL_TEXT_BYTES], heard[16] = "";
+    const auto answer = [&](const std::string &line) {
+        CHECK(::write(answers[1], line.data(), line.size()) == static_cast<ssize_t>(line.size()));
+    };
+    answer("done\nnothing there\n" + std::string(1000, 'x') + "\n");
+    CHECK(moves(ST4VLA_PLAYER_GRIPPER_OPEN, text) && text[0] == '\0');
+    CHECK(!moves(ST4VLA_PLAYER_GRIPPER_CLOSE, text) && std::strcmp(text, "nothing there") == 0);
+    CHECK(::read(commands[0], heard, sizeof heard) == 11 && std::strncmp(heard, "open\nclose\n", 11) == 0);
+    CHECK(!moves(ST4VLA_PLAYER_GRIPPER_OPEN, text) && std::strlen(text) == ST4VLA_CONTROL_TEXT_BYTES - 1);
+    // It ends before it answers, and then before it hears.
+    close(answers[1]);
+    CHECK(!moves(ST4VLA_PLAYER_GRIPPER_OPEN, text) && std::strstr(text, "has ended") != nullptr);
+    close(commands[0]);
+    CHECK(!moves(ST4VLA_PLAYER_GRIPPER_OPEN, text) && std::strstr(text, "has ended") != nullptr);
+    close(commands[1]);
+    close(answers[0]);
+}
+
 void what_the_arm_measured_is_told()
 {
     Rig rig;
@@ -285,6 +314,7 @@ int main()
     an_arm_outside_of_the_workspace_is_not_moved();
     milliseconds_without_a_command_are_counted();
     a_gripper_that_fails_leaves_the_arm_alone();
+    a_process_that_moves_a_gripper_is_told_by_lines();
     what_the_arm_measured_is_told();
     what_is_missing_is_refused();
     return 0;

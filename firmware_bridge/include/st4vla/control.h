@@ -56,6 +56,12 @@ typedef struct st4vla_robot {
     int (*gripper)(void *user, st4vla_player_gripper event, char *text);
 } st4vla_robot;
 
+/* Files of a process that moves a gripper: it reads commands and writes answers, a line each. */
+typedef struct st4vla_gripper_process {
+    int32_t commands; /* "open" and "close" are written to it */
+    int32_t answers;  /* "done" is read from it, or what went wrong */
+} st4vla_gripper_process;
+
 /* One cycle, written down; numbers of any kind as doubles, so that a table of them is one array. */
 typedef struct st4vla_control_row {
     double time_ns; /* CLOCK_MONOTONIC when its setpoint had been written */
@@ -116,6 +122,12 @@ ST4VLA_API st4vla_control_status st4vla_control_state(const st4vla_control *cont
 
 /* What happened so far; for any thread. Each number is right, but they need not be of the same millisecond. */
 ST4VLA_API st4vla_control_status st4vla_control_read(const st4vla_control *control, st4vla_control_report *report);
+
+/*
+ * A gripper for a robot whose `user` points to an st4vla_gripper_process. For programs whose own language had better not run
+ * beside the loop; SIGPIPE is blocked in the thread that calls it.
+ */
+ST4VLA_API int st4vla_gripper_process_move(void *user, st4vla_player_gripper event, char *text);
 
 /* What the robot said when it ended the last run, or its gripper when it failed; empty if neither. Not while it runs. */
 ST4VLA_API const char *st4vla_control_text(const st4vla_control *control);

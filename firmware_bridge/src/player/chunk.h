@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 
 namespace st4vla::player {
 
@@ -16,20 +15,6 @@ struct Chunk {
     std::int64_t frame_capture_ns = 0, plan_capture_ns = 0, start_ns = 0, period_ns = 1;
     int horizon = 0, pace = 0;
     float actions[kMaxHorizon][kMaxActionDim] = {};
-
-    /// Copy what is in use of another chunk.
-    void take(const Chunk &other) noexcept
-    {
-        chunk_id = other.chunk_id;
-        observation_sequence = other.observation_sequence;
-        frame_capture_ns = other.frame_capture_ns;
-        plan_capture_ns = other.plan_capture_ns;
-        start_ns = other.start_ns;
-        period_ns = other.period_ns;
-        horizon = other.horizon;
-        pace = other.pace;
-        std::memcpy(actions, other.actions, static_cast<std::size_t>(horizon) * sizeof actions[0]);
-    }
 
     double period_s() const noexcept { return static_cast<double>(period_ns) * 1e-9; }
 

@@ -1,5 +1,7 @@
 #include "player/inbox.h"
 
+#include <cstring>
+
 namespace st4vla::player {
 namespace {
 
@@ -47,20 +49,20 @@ st4vla_player_status Inbox::put(const st4vla_player_config &config, const st4vla
     return ST4VLA_PLAYER_OK;
 }
 
-Inbox::Taken Inbox::take(std::int64_t now_ns, bool current, Chunk *chunk) noexcept
+Inbox::Taken Inbox::take(std::int64_t now_ns, bool playing) noexcept
 {
     if (!slot_.take()) {
         return Taken::kNothing;
     }
     const Chunk &newest = slot_.front();
-    if (current && newest.observation_sequence <= chunk->observation_sequence) {
+    if (playing && newest.observation_sequence <= chunk().observation_sequence) {
         return Taken::kOld;
     }
     if (newest.frame_capture_ns > now_ns + kSkew_ns || newest.plan_capture_ns > now_ns + kSkew_ns ||
         newest.start_ns > now_ns + kFarthestStart_ns) {
         return Taken::kFromTheFuture;
     }
-    chunk->take(newest);
+    slot_.keep();
     return Taken::kNewer;
 }
 

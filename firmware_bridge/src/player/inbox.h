@@ -19,14 +19,17 @@ public:
     st4vla_player_status put(const st4vla_player_config &config, const st4vla_wire_action_chunk &chunk,
                              const void *actions, std::size_t bytes) noexcept;
 
-    /// Copy the newest chunk to `chunk`, if there is one that may follow it; `current` says whether `chunk` holds one.
-    Taken take(std::int64_t now_ns, bool current, Chunk *chunk) noexcept;
+    /// Take the newest chunk, if there is one that may follow the one that is played; `playing` says whether one is.
+    Taken take(std::int64_t now_ns, bool playing) noexcept;
+
+    /// The one that is played, which stays where it was put: most of its actions are never looked at.
+    const Chunk &chunk() const noexcept { return slot_.kept(); }
 
     /// Let go of what nobody took.
     void forget() noexcept { slot_.take(); }
 
 private:
-    Slot<Chunk> slot_;
+    Slot<Chunk, true> slot_;
 };
 
 }  // namespace st4vla::player

@@ -76,7 +76,7 @@ st4vla_player_status Player::step(const st4vla_player_input &input, st4vla_playe
             arm_.command(settings_, past_.note());
         }
         if (verdict.pace <= ST4VLA_PACE_SLOW && settings_.config.gripper_index != ST4VLA_NO_GRIPPER) {
-            gripper = gripper_.command(chunk_.actions[verdict.action_index][settings_.config.gripper_index]);
+            gripper = gripper_.command(inbox_.chunk().actions[verdict.action_index][settings_.config.gripper_index]);
         }
     }
     ran_ = verdict.action_index >= 0;
@@ -124,7 +124,7 @@ void Player::take_chunk(std::int64_t now_ns) noexcept
         inbox_.forget();
         return;
     }
-    switch (inbox_.take(now_ns, has_chunk_, &chunk_)) {
+    switch (inbox_.take(now_ns, has_chunk_)) {
     case Inbox::Taken::kNothing:
         return;
     case Inbox::Taken::kOld:
@@ -142,10 +142,11 @@ void Player::take_chunk(std::int64_t now_ns) noexcept
 
 Player::Verdict Player::judge(std::int64_t now_ns) noexcept
 {
+    const Chunk &chunk = inbox_.chunk();
     Verdict verdict;
     if (has_chunk_) {
-        verdict.frame_age_ns = std::max<std::int64_t>(now_ns - chunk_.frame_capture_ns, 0);
-        verdict.plan_age_ns = std::max<std::int64_t>(now_ns - chunk_.plan_capture_ns, 0);
+        verdict.frame_age_ns = std::max<std::int64_t>(now_ns - chunk.frame_capture_ns, 0);
+        verdict.plan_age_ns = std::max<std::int64_t>(now_ns - chunk.plan_capture_ns, 0);
         const int frame = pace_of(settings_.config.frame, verdict.frame_age_ns);
         const int plan = pace_of(settings_.config.plan, verdict.plan_age_ns);
         verdict.pace = std::max(frame, plan);
@@ -165,17 +166,17 @@ Player::Verdict Player::judge(std::int64_t now_ns) noexcept
         return verdict;
     }
     // Half a period before it is due, an action's speed begins to rise.
-    const double phase = chunk_.phase(now_ns);
-    if (phase < -0.5 || phase >= chunk_.horizon) {
+    const double phase = chunk.phase(now_ns);
+    if (phase < -0.5 || phase >= chunk.horizon) {
         verdict.pace = ST4VLA_PACE_HOLD;
         verdict.reason = phase < 0.0 ? ST4VLA_PLAYER_REASON_NOT_DUE : ST4VLA_PLAYER_REASON_USED_UP;
         return verdict;
     }
     verdict.action_index = std::max(static_cast<int>(phase), 0);
     // Moves that came slowed down are not slowed down again.
-    const double factor = verdict.pace == ST4VLA_PACE_SLOW && chunk_.pace == ST4VLA_PACE_RUN ? kSlowFactor : 1.0;
-    if (chunk_.pace > verdict.pace) {
-        verdict.pace = chunk_.pace;
+    const double factor = verdict.pace == ST4VLA_PACE_SLOW && chunk.pace == ST4VLA_PACE_RUN ? kSlowFactor : 1.0;
+    if (chunk.pace > verdict.pace) {
+        verdict.pace = chunk.pace;
         verdict.reason = ST4VLA_PLAYER_REASON_SENDER;
     }
     splice_ |= factor != factor_;
@@ -209,10 +210,10 @@ void Player::advance(const Verdict &verdict, std::int64_t clock_ns, const double
         return;
     }
     if (splice_ || jumped) {
-        reference_.splice(settings_, chunk_, {clock_.time_ns(), factor_, joins_}, asked_);
+        reference_.splice(settings_, inbox_.chunk(), {clock_.time_ns(), factor_, joins_}, asked_);
         splice_ = false;
     }
-    reference_.at(settings_, chunk_, clock_.time_ns(), &asked_);
+    reference_.at(settings_, inbox_.chunk(), clock_.time_ns(), &asked_);
     limited_ = arm_.follow(settings_, asked_, measured, tick) || reference_.limited();
 }
 
@@ -224,7 +225,7 @@ void Player::fill(const Verdict &verdict, st4vla_player_gripper gripper,
     setpoint->gripper_opening = gripper_.opening();
     setpoint->frame_age_ns = verdict.frame_age_ns;
     setpoint->plan_age_ns = verdict.plan_age_ns;
-    setpoint->chunk_id = has_chunk_ ? chunk_.chunk_id : 0;
+    setpoint->chunk_id = has_chunk_ ? inbox_.chunk().chunk_id : 0;
     setpoint->action_index = verdict.action_index;
     setpoint->gripper_count = gripper_.count();
     setpoint->pace = static_cast<std::uint16_t>(verdict.pace);
@@ -237,7 +238,7 @@ void Player::fill(const Verdict &verdict, st4vla_player_gripper gripper,
 void Player::share(const Verdict &verdict) noexcept
 {
     count(shared_.steps);
-    shared_.chunk_id.store(has_chunk_ ? chunk_.chunk_id : 0, std::memory_order_relaxed);
+    shared_.chunk_id.store(has_chunk_ ? inbox_.chunk().chunk_id : 0, std::memory_order_relaxed);
     shared_.pace.store(verdict.pace, std::memory_order_relaxed);
     shared_.reason.store(verdict.reason, std::memory_order_relaxed);
     // At rest first: a thread that sees the stop must not see a rest of before it.

@@ -71,7 +71,6 @@ private:
     const Settings settings_;
     Motion asked_{};  ///< What was asked for, or done, at the last tick.
     Reference reference_;
-    Chunk chunk_;
     Arm arm_;
     Past past_;
     Course robot_;  ///< Where it was found, if it was elsewhere than where it was sent.

@@ -28,6 +28,23 @@ void one_thread_sees_the_newest_once()
     CHECK(!slot.take() && slot.front() == 2);
 }
 
+void what_is_kept_stays_until_something_newer_is()
+{
+    st4vla::player::Slot<int, true> slot;
+    for (int i = 1; i <= 20; ++i) {
+        const int before = slot.kept();
+        slot.back() = i;
+        slot.publish();
+        slot.back() = -i;
+        CHECK(slot.take() && slot.front() == i && slot.kept() == before);
+        // Two are looked at, the first of two is let go of.
+        if (i % 2 == 0) {
+            slot.keep();
+            CHECK(slot.kept() == i);
+        }
+    }
+}
+
 /// Give the other thread its turn in the middle of every 16th value, where both share a core.
 void pause(std::uint64_t number)
 {
@@ -73,6 +90,7 @@ void a_reader_never_sees_half_a_value_or_an_older_one()
 int main()
 {
     one_thread_sees_the_newest_once();
+    what_is_kept_stays_until_something_newer_is();
     a_reader_never_sees_half_a_value_or_an_older_one();
     return 0;
 }

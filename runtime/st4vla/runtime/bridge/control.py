@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from ctypes import CFUNCTYPE, POINTER, Structure, byref, c_char, c_double, c_int, c_int64, c_uint8, c_uint32, c_uint64
+from ctypes import (
+    CFUNCTYPE,
+    POINTER,
+    Structure,
+    byref,
+    c_char,
+    c_double,
+    c_int,
+    c_int32,
+    c_int64,
+    c_uint8,
+    c_uint32,
+    c_uint64,
+)
 from enum import IntEnum
 from functools import cache
 from typing import Any, Protocol, runtime_checkable
@@ -17,7 +30,6 @@ from st4vla.contracts.messages import MAX_JOINTS
 from st4vla.runtime.bridge.player import NativePlayer, Setpoint
 from st4vla.runtime.bridge.trace import empty_trace
 from st4vla.runtime.native_library import load
-from st4vla.runtime.real_time import come_before_others
 
 #: `ST4VLA_CONTROL_ABI_VERSION`, and `ST4VLA_PLAYER_ABI_VERSION`, which the library is named after.
 ABI_VERSION = 1
@@ -89,9 +101,28 @@ class RobotArm(Protocol):
         """Command a setpoint; the last one ends the motion."""
         ...
 
+
+@runtime_checkable
+class GripsInPython(Protocol):
+    """One whose gripper Python moves, which takes its lock from a loop that needs it too: see `GripsByProcess`."""
+
     def grip(self, event: GripperEvent) -> None:
         """Open or close; may take seconds, and is called in a thread of its own."""
         ...
+
+
+class GripperProcess(Structure):
+    """`st4vla_gripper_process`: the files of a process that moves a gripper."""
+
+    _fields_ = (("commands", c_int32), ("answers", c_int32))
+
+
+@runtime_checkable
+class GripsByProcess(Protocol):
+    """One whose gripper is moved by a process of its own, to which the library speaks: no Python is in between."""
+
+    #: None: there is no gripper.
+    gripper_process: GripperProcess | None
 
 
 class NativeArm(Protocol):
@@ -181,20 +212,20 @@ class ControlLoop:
 
 
 def _python_functions(arm: RobotArm) -> RobotFunctions:
-    return RobotFunctions(
+    functions = RobotFunctions(
         None,
         int(arm.joints),
         0,
         _READ(lambda _, state, text: _guarded(text, arm.read, state.contents)),
         _WRITE(lambda _, setpoint, last, text: _guarded(text, arm.write, setpoint.contents, last=bool(last))),
-        _GRIP(lambda _, event, text: _guarded(text, _grip, arm, GripperEvent(event))),
     )
-
-
-def _grip(arm: RobotArm, event: GripperEvent) -> None:
-    # The thread is the gripper's own. While it has Python's lock, the loop waits for it: nobody else may come between.
-    come_before_others()
-    arm.grip(event)
+    if isinstance(arm, GripsInPython):
+        grip = arm.grip
+        functions.gripper = _GRIP(lambda _, event, text: _guarded(text, grip, GripperEvent(event)))
+    elif isinstance(arm, GripsByProcess) and arm.gripper_process is not None:
+        functions.user = ctypes.addressof(arm.gripper_process)
+        functions.gripper = ctypes.cast(_library().st4vla_gripper_process_move, _GRIP)
+    return functions
 
 
 def _guarded(text: Any, function: Any, *arguments: Any, **options: Any) -> int:

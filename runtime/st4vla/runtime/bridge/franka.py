@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from st4vla.contracts.errors import MissingExtraError, TransportError
-from st4vla.runtime.bridge.control import GripperEvent, RobotState
+from st4vla.runtime.bridge.control import RobotState
 from st4vla.runtime.bridge.franka_hand import FrankaHand
 from st4vla.runtime.bridge.player import Setpoint
 from st4vla.runtime.real_time import kept_scheduling
@@ -21,9 +21,9 @@ from st4vla.runtime.real_time import kept_scheduling
 JOINTS = 7
 #: libfranka's matrices are column-major, ours are not.
 TRANSPOSED = tuple(4 * (index % 4) + index // 4 for index in range(16))
-#: pylibfranka holds Python's lock while it waits for the robot. Threads that share the loop's core would never get it:
-#: no signal would be heard, and no gripper moved. So after every eighth cycle it sleeps a moment without the lock.
-GIVES_WAY_EVERY, GIVES_WAY_S = 8, 50e-6
+#: pylibfranka holds Python's lock while it waits for the robot. Threads that share the loop's core would never get it,
+#: and no signal would be heard. So after some cycles it sleeps a moment without the lock.
+GIVES_WAY_EVERY, GIVES_WAY_S = 32, 50e-6
 #: Who was given the lock must give it back while the robot waits; the interpreter's own 5 ms are five commands.
 SWITCH_INTERVAL_S = 1e-4
 #: Errors after which somebody must look at the arm before it may go on.
@@ -95,6 +95,7 @@ class Franka:
             if config.gripper
             else None
         )
+        self.gripper_process = None if self._hand is None else self._hand.files
         self._active: Any = None
         self._cycles = 0
         sys.setswitchinterval(SWITCH_INTERVAL_S)
@@ -140,15 +141,6 @@ class Franka:
         self._cycles += 1
         if self._cycles % GIVES_WAY_EVERY == 0:
             time.sleep(GIVES_WAY_S)
-
-    def grip(self, event: GripperEvent) -> None:
-        """Open or close; without a gripper, do nothing.
-
-        Raises:
-            TransportError: The gripper did not do it.
-        """
-        if self._hand is not None:
-            self._hand.move(event.name.lower())
 
     def recover(self, *, looked: bool = False) -> None:
         """Clear the error that ended a run, so that another may begin; nothing moves.

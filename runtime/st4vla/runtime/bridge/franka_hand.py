@@ -1,5 +1,7 @@
 """A Franka Hand in a process of its own: pylibfranka holds Python's lock for as long as the fingers move.
 
+The control loop's library speaks to that process (`st4vla_gripper_process_move`).
+
 `python -m st4vla.runtime.bridge.franka_hand ADDRESS WIDTH SPEED FORCE` takes ``open`` and ``close``, a
 line each, and answers with ``done`` or with what went wrong.
 """
@@ -12,6 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from st4vla.contracts.errors import TransportError
+from st4vla.runtime.bridge.control import GripperProcess
 
 READY, DONE = "ready", "done"
 #: A grasp holds whatever lies between the fingers: any width between closed and open will do.
@@ -48,20 +51,12 @@ class FrankaHand:
             msg = f"no Franka Hand at {address}: {answer}; without one, say so"
             raise TransportError(msg)
 
-    def move(self, word: str) -> None:
-        """Carry out ``open`` or ``close``, and wait for the end.
-
-        Raises:
-            TransportError: It was not done.
-        """
+    @property
+    def files(self) -> GripperProcess:
+        """What the control loop's library writes to and reads from."""
         assert self._process.stdin is not None  # noqa: S101 - it was asked for
-        with suppress(BrokenPipeError):
-            self._process.stdin.write(f"{word}\n")
-            self._process.stdin.flush()
-        answer = self._answer()
-        if answer != DONE:
-            msg = f"the gripper did not {word}: {answer}"
-            raise TransportError(msg)
+        assert self._process.stdout is not None  # noqa: S101
+        return GripperProcess(self._process.stdin.fileno(), self._process.stdout.fileno())
 
     def close(self) -> None:
         """End the process; the fingers stay where they are."""
