@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from st4vla.benchmarks.whole_way import kills, run
+from st4vla.contracts.command_line import main
 
 PROGRAM = "from st4vla.contracts.command_line import main; raise SystemExit(main())"
 DRIVE = {"ended": "at_rest", "why": "", "missed": 0, "cycles": 60_000, "chunks_executed": 1000, "stops": 3}
@@ -50,6 +51,18 @@ def test_kills_are_judged_by_rest_by_staying_and_by_having_moved() -> None:
     assert "rest after 800.0 ms" in kills.missed(kill_figures(rest_ms={"max": 800.0}))[0]
     assert "moved by itself" in kills.missed(kill_figures(stayed_at_rest=2))[0]
     assert "only 1 kills in mid-motion" in kills.missed(kill_figures(moving_when_killed=1))[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [(("--cpu", "0", "--apart"), "exclude each other"), (("--cpu", "4096"), "this process may run on")],
+)
+def test_cores_that_cannot_be_are_refused_in_words(
+    options: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["whole-way", *options]) != 0
+    printed = capsys.readouterr()
+    assert said in printed.out + printed.err
 
 
 @pytest.mark.slow

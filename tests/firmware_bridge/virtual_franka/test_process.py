@@ -35,6 +35,13 @@ def test_it_holds_its_rate_and_reports_it() -> None:
     assert report["rate_hz"] * (1 + report["missed"] / report["periods"]) == pytest.approx(1000, rel=0.05)
 
 
+def test_it_stays_on_a_core_if_it_is_told_to() -> None:
+    core = max(os.sched_getaffinity(0))
+    with VirtualFranka(["--cpu", str(core)]) as robot:
+        assert robot.process_id is not None
+        assert os.sched_getaffinity(robot.process_id) == {core}
+
+
 def answers(address: str) -> bool:
     try:
         socket.create_connection((address, process.FCI_PORT), timeout=2.0).close()
@@ -68,6 +75,11 @@ def test_wrong_options_and_a_taken_address_are_explained() -> None:
     with pytest.raises(ServerUnreachableError, match="is no IPv4 address"), VirtualFranka(address="localhost"):
         pass
     with pytest.raises(ServerUnreachableError, match="HOST:PORT"), VirtualFranka(["--publish", "here"]):
+        pass
+    with (
+        pytest.raises(ServerUnreachableError, match="--cpu 1023: this machine has no such core"),
+        VirtualFranka(["--cpu", "1023"]),
+    ):
         pass
     with (
         VirtualFranka() as robot,

@@ -135,6 +135,11 @@ class VirtualFranka:
         report: Mapping[str, Any] = msgspec.json.decode(out.splitlines()[-1])
         return report
 
+    @property
+    def process_id(self) -> int | None:
+        """Of the program, while it runs."""
+        return None if self._process is None else self._process.pid
+
     def ask(self, words: str) -> Mapping[str, Any]:
         """Say something to the control socket and return the answer; docs/virtual_franka.md lists the words.
 
