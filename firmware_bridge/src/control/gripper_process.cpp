@@ -4,12 +4,13 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 
 #include "st4vla/control.h"
 
 namespace {
+
+constexpr char kEnded[] = "the gripper's process has ended";
 
 /// Write all of it; false where nobody reads any more.
 bool write_all(int file, const char *bytes, std::size_t size) noexcept
@@ -65,7 +66,7 @@ int st4vla_gripper_process_move(void *user, st4vla_player_gripper event, char *t
     char answer[ST4VLA_CONTROL_TEXT_BYTES] = "";
     if (!write_all(process.commands, command, std::strlen(command)) ||
         !read_line(process.answers, answer, sizeof answer)) {
-        std::snprintf(text, ST4VLA_CONTROL_TEXT_BYTES, "the gripper's process has ended");
+        std::memcpy(text, kEnded, sizeof kEnded);
         return 1;
     }
     if (std::strcmp(answer, "done") == 0) {
