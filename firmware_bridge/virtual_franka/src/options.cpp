@@ -3,6 +3,7 @@
 #include <sched.h>
 
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 
 #include "arm.h"
@@ -38,8 +39,9 @@ double number(const std::string &option, const std::string &text, double least, 
     char *end = nullptr;
     const double out = std::strtod(text.c_str(), &end);
     if (text.empty() || *end != '\0' || !(out >= least && out <= most)) {
-        throw UsageError(option + " " + text + ": a number from " + std::to_string(least) + " to " +
-                         std::to_string(most) + " is needed");
+        char range[64];
+        std::snprintf(range, sizeof range, "a number from %g to %g", least, most);
+        throw UsageError(option + " " + text + ": " + range + " is needed");
     }
     return out;
 }

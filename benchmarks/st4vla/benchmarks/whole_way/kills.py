@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from st4vla.benchmarks.tabletop.assets import CAMERAS
+from st4vla.benchmarks.virtual_franka.process import VirtualFranka
 from st4vla.benchmarks.whole_way import processes
 from st4vla.benchmarks.whole_way.path import speeds
 from st4vla.benchmarks.whole_way.processes import Setup
@@ -23,8 +24,10 @@ from st4vla.runtime.bridge.trace import sent_poses
 Array = npt.NDArray[np.float64]
 
 HOLD_MS, STOP_MS = 200.0, 300.0
-#: How long the arm moves before a kill, at random between the two.
-MOVING_S = (1.2, 2.2)
+#: How long the arm has moved before a kill, at random between the two.
+MOVING_S = (0.2, 1.2)
+#: Until it moves at all, and how often that is looked at.
+MOTION_TIMEOUT_S, LOOK_EVERY_S, MOVED_RAD = 10.0, 0.05, 1e-3
 #: How long is waited after a kill until somebody looks at the arm.
 LOOK_S = 1.5
 #: Below these nothing moves, m/s and rad/s: a pose told in single precision does not change by less.
@@ -56,7 +59,7 @@ def run(setup: Setup, kills: int) -> dict[str, Any]:
     trace = setup.folder / "trace.npz"
     options = ["--hold-ms", f"{HOLD_MS:g}", "--stop-ms", f"{STOP_MS:g}", "--trace", str(trace), *limits()]
     with processes.cameras(setup) as poses, processes.virtual_franka(setup, poses) as franka:
-        moments, result = _kill_and_resume(setup, kills, options)
+        moments, result = _kill_and_resume(setup, kills, options, franka)
         arm = franka.stop()
     driven = msgspec.json.decode(result)
     rows = np.load(trace)["rows"]
@@ -72,7 +75,9 @@ def run(setup: Setup, kills: int) -> dict[str, Any]:
     }
 
 
-def _kill_and_resume(setup: Setup, kills: int, options: list[str]) -> tuple[list[tuple[int, int]], str]:
+def _kill_and_resume(
+    setup: Setup, kills: int, options: list[str], franka: VirtualFranka
+) -> tuple[list[tuple[int, int]], str]:
     """Return when each kill was, and when somebody had looked at the arm; and the driver's last line."""
     chance = random.Random(setup.seed)  # noqa: S311 - moments, not secrets
     moments: list[tuple[int, int]] = []
@@ -81,6 +86,7 @@ def _kill_and_resume(setup: Setup, kills: int, options: list[str]) -> tuple[list
     try:
         driver.line()
         for _ in range(kills):
+            _await_motion(franka)
             time.sleep(chance.uniform(*MOVING_S))
             killed_ns = monotonic_ns()
             server.process.kill()
@@ -96,6 +102,14 @@ def _kill_and_resume(setup: Setup, kills: int, options: list[str]) -> tuple[list
         *_, result = driver.end() or [""]
         server.end()
     return moments, result
+
+
+def _await_motion(franka: VirtualFranka) -> None:
+    """Wait until the arm moves, once its program has found the new server; a kill of one that never does tells so."""
+    deadline = time.monotonic() + MOTION_TIMEOUT_S
+    before = np.array(franka.ask("status")["q"])
+    while np.abs(franka.ask("status")["q"] - before).max() < MOVED_RAD and time.monotonic() < deadline:
+        time.sleep(LOOK_EVERY_S)
 
 
 def missed(figures: dict[str, Any]) -> list[str]:
