@@ -25,6 +25,7 @@ from st4vla.training.grounding.batches import GroundingSet
 from st4vla.training.grounding.objective import GroundingObjective
 from st4vla.training.grounding.samples import GroundingSample, Target, Task, Turn, write_samples
 from st4vla.training.grounding.stage import FROZEN
+from st4vla.training.loop.leaving import leave_together
 from st4vla.training.loop.order import MixtureOrder
 from st4vla.training.loop.parameters import parameter_groups
 from st4vla.training.loop.trainer import LoopConfig, train
@@ -93,7 +94,7 @@ def work(folder: Path) -> None:
             ground(folder, folder / name / "poisoned", world, poisoned_rank=1)
         except TrainingError as error:
             (folder / name / f"error_{world.processes.rank}.txt").write_text(str(error))
-    torch.distributed.destroy_process_group()
+    leave_together(0)
 
 
 def launch(folder: Path) -> None:

@@ -15,15 +15,9 @@ def run() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     status = main(["train", *sys.argv[1:]])
     if "torch" in sys.modules and status == 0:
-        from torch import distributed  # noqa: PLC0415 - not loaded for its own sake
+        from st4vla.training.loop.leaving import leave_together  # noqa: PLC0415 - torch is not loaded for its own sake
 
-        if distributed.is_initialized():
-            # Nobody leaves while another still talks to it, and all leave without destructors: torch's threads of a
-            # group may still be running then, which ends a process with SIGABRT after all its work.
-            distributed.barrier()
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(status)
+        leave_together(status)
     return status
 
 
