@@ -204,7 +204,8 @@ std::string loop(int seconds, bool loaded, int cpus)
         load.join();
     }
     return "{\"late_ns\": " + summary(late_ns) + ", \"step_ns\": " + summary(step_ns) +
-           ", \"machine_ns\": " + summary(machine_ns) + ", \"ticks\": " + std::to_string(late_ns.size()) + ", \"ticks_missed\": " + std::to_string(missed) + "}";
+           ", \"machine_ns\": " + summary(machine_ns) +
+           ", \"ticks\": " + std::to_string(late_ns.size()) + ", \"ticks_missed\": " + std::to_string(missed) + "}";
 }
 
 /// Whether this machine grants a real-time priority.

@@ -41,7 +41,8 @@ void stay_on(int cpu)
     CPU_ZERO(&one);
     CPU_SET(cpu, &one);
     if (sched_setaffinity(0, sizeof one, &one) != 0) {
-        throw std::runtime_error("--cpu " + std::to_string(cpu) + ": this machine has no such core, or not for this process");
+        throw std::runtime_error("--cpu " + std::to_string(cpu) +
+                                 ": this machine has no such core, or not for this process");
     }
 }
 

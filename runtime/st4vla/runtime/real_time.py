@@ -8,6 +8,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from st4vla.contracts.errors import UsageError
+
 #: Below what the kernel's own threads have on a real-time kernel.
 PRIORITY = 80
 #: Of what feeds such a thread, cameras and sockets: above all that is not real-time, and never above it.
@@ -19,6 +21,18 @@ class _Parameters(ctypes.Structure):
     """`struct sched_param`."""
 
     _fields_ = (("sched_priority", ctypes.c_int),)
+
+
+def require_core(cpu: int | None) -> None:
+    """Let ``--cpu`` pass if this process may run there, or none was asked for.
+
+    Raises:
+        UsageError: It may not.
+    """
+    cores = os.sched_getaffinity(0)
+    if cpu is not None and cpu not in cores:
+        msg = f"--cpu {cpu}: this process may run on {sorted(cores)}"
+        raise UsageError(msg)
 
 
 def become_real_time(cpu: int | None = None) -> list[str]:

@@ -20,6 +20,7 @@ from st4vla.contracts.manifests import Bundle
 from st4vla.runtime.compiling import compile_bundle
 from st4vla.runtime.device import this_device
 from st4vla.runtime.engines.catalogue import choose_backend
+from st4vla.runtime.real_time import require_core
 
 #: Pictures go through memory where there is such a folder.
 MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
@@ -104,11 +105,8 @@ def _core(options: argparse.Namespace) -> int | None:
             msg = "--cpu and --apart exclude each other: one core for both, or any for each"
             raise UsageError(msg)
         return None
-    cores = os.sched_getaffinity(0)
-    if options.cpu is not None and options.cpu not in cores:
-        msg = f"--cpu {options.cpu}: this process may run on {sorted(cores)}"
-        raise UsageError(msg)
-    return max(cores) if options.cpu is None else int(options.cpu)
+    require_core(options.cpu)
+    return max(os.sched_getaffinity(0)) if options.cpu is None else int(options.cpu)
 
 
 COMMAND = Command("Drive a virtual Franka from rendered pictures, through everything in between.", _configure, _run)

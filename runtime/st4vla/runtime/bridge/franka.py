@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from st4vla.contracts.errors import MissingExtraError, TransportError
-from st4vla.runtime.bridge.control import RobotState
+from st4vla.runtime.bridge.control import GripperProcess, RobotState
 from st4vla.runtime.bridge.franka_hand import FrankaHand
 from st4vla.runtime.bridge.player import Setpoint
 from st4vla.runtime.real_time import kept_scheduling
@@ -95,7 +95,7 @@ class Franka:
             if config.gripper
             else None
         )
-        self.gripper_process = None if self._hand is None else self._hand.files
+        self.gripper_process = None if self._hand is None else GripperProcess(*self._hand.files)
         self._active: Any = None
         self._cycles = 0
         sys.setswitchinterval(SWITCH_INTERVAL_S)

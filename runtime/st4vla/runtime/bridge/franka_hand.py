@@ -14,7 +14,6 @@ from contextlib import suppress
 from typing import Any
 
 from st4vla.contracts.errors import TransportError
-from st4vla.runtime.bridge.control import GripperProcess
 
 READY, DONE = "ready", "done"
 #: A grasp holds whatever lies between the fingers: any width between closed and open will do.
@@ -52,11 +51,11 @@ class FrankaHand:
             raise TransportError(msg)
 
     @property
-    def files(self) -> GripperProcess:
-        """What the control loop's library writes to and reads from."""
+    def files(self) -> tuple[int, int]:
+        """The file that commands are written to, and the one that answers are read from."""
         assert self._process.stdin is not None  # noqa: S101 - it was asked for
         assert self._process.stdout is not None  # noqa: S101
-        return GripperProcess(self._process.stdin.fileno(), self._process.stdout.fileno())
+        return self._process.stdin.fileno(), self._process.stdout.fileno()
 
     def close(self) -> None:
         """End the process; the fingers stay where they are."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +25,7 @@ from st4vla.runtime.bridge.trace import COLUMNS, figures, latencies_ns
 from st4vla.runtime.client import Client
 from st4vla.runtime.curve import ClientKeys
 from st4vla.runtime.local.door import SCHEME
-from st4vla.runtime.real_time import become_real_time, come_before_others, kept_scheduling
+from st4vla.runtime.real_time import become_real_time, come_before_others, kept_scheduling, require_core
 
 ROBOTS = {"fr3": Robot.FRANKA_RESEARCH_3, "panda": Robot.FRANKA_PANDA}
 #: A trace, and what is figured out of it, has room for so long when no time is given: 100 MB, which stay in memory.
@@ -185,9 +184,7 @@ def _check(options: argparse.Namespace) -> None:
         msg = f"--dynamics {options.dynamics:g}: a share lies above 0 and up to 1"
         raise UsageError(msg)
     require_seed(options)
-    if options.cpu is not None and options.cpu not in os.sched_getaffinity(0):
-        msg = f"--cpu {options.cpu}: this process may run on {sorted(os.sched_getaffinity(0))}"
-        raise UsageError(msg)
+    require_core(options.cpu)
     if (options.key is None) != (options.server_key is None):
         msg = "--key and --server-key go together: this client's secret key file, and the server's public one"
         raise UsageError(msg)
